@@ -1,4 +1,4 @@
-"""The offset of a sound card, by clicks and a mouth: what is played, what a person types, and the whole command on a card that is paced."""
+"""Calibration of a sound card's offset by clicks and a mouth: its sound, its input, and the whole command on a paced card."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_calibrated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def click_times_s(device: PacedDevice) -> list[float]:
-    """When clicks began, in what the card has emitted so far."""
+    """The onsets of clicks in the card's output so far."""
     loud = np.flatnonzero(np.abs(device.samples().astype(int)) > 2_000) / 48_000 if device.events() else np.zeros(0)
     return [float(time_s) for time_s in loud[np.diff(loud, prepend=-1) > 0.5]]
 
@@ -98,7 +98,7 @@ def click_times_s(device: PacedDevice) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_person_shifts_the_mouth_until_it_fits(deep_paced_device: PacedDevice, tmp_path: Path) -> None:
-    """The whole command: clicks are heard meanwhile, and what was typed last is kept."""
+    """The whole command: clicks are heard meanwhile, and the last value typed is stored."""
     environment = os.environ | {"XDG_STATE_HOME": str(tmp_path)}
     command = [*python("edge_client"), "calibrate", "--audio-device", "paced", "--headless"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:

@@ -1,4 +1,4 @@
-"""What `edge-client doctor` says of a device, part by part; the whole command with a real relay is a slow test."""
+"""The report of `edge-client doctor`, part by part; the whole command with a real relay is a slow test."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ NOW_S = 1_800_000_000
 
 
 def port_of(server: RelayServer) -> str:
-    """Where it listens."""
+    """Its address."""
     return server.addresses[0].rpartition(":")[2]
 
 
 def healths(findings: list[Finding]) -> list[tuple[str, str]]:
-    """Parts and how they are."""
+    """Parts and their states."""
     return [(found.part, found.health.value) for found in findings]
 
 
@@ -55,7 +55,7 @@ def test_a_free_card(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("program", "health"), [("pulseaudio", Health.WARNING), ("edge-client", Health.OK)])
 def test_a_card_that_is_held(program: str, health: Health, tmp_path: Path) -> None:
-    """By another program it is a warning with an advice, by the client itself it is none."""
+    """If another program holds it, a warning with advice; if the client does, none."""
     put(tmp_path, "proc/asound/card1/pcm0p/sub0/status", "owner_pid   : 77\n")
     put(tmp_path, "proc/77/comm", program)
     (found,) = doctor.check_card(EdgeConfig(audio_device="Device"), tmp_path, [USB])
@@ -65,7 +65,7 @@ def test_a_card_that_is_held(program: str, health: Health, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("wanted", "listed"), [("", []), ("hdmi", [USB])])
 def test_no_such_card(wanted: str, listed: list[OutputDevice], tmp_path: Path) -> None:
-    """None at all, or not the one of the settings."""
+    """No card at all, or not the one in the settings."""
     if not wanted:
         listed = [OutputDevice(0, "default", "")]
     (found,) = doctor.check_card(EdgeConfig(audio_device=wanted), tmp_path, listed)
@@ -83,12 +83,12 @@ def test_the_clock() -> None:
 
 
 def test_the_kernel_is_asked_for_the_clock() -> None:
-    """The field that is read is `status`: it agrees with the error code, which says TIME_ERROR if it is not synchronised."""
+    """The field `status` is used: it agrees with the return value, which is TIME_ERROR if the clock is not synchronised."""
     assert clock_is_synchronised() in (True, False)
 
 
 def test_the_way_out(tmp_path: Path) -> None:
-    """A relay on this machine needs none."""
+    """Not needed for a relay on this machine."""
     assert doctor.check_network(EdgeConfig(relay=("192.0.2.1:1",)), tmp_path).health is Health.WARNING
     assert doctor.check_network(EdgeConfig(relay=("127.0.0.1:1",)), tmp_path).health is Health.OK
     put(tmp_path, "proc/net/route", ROUTES)
@@ -96,7 +96,7 @@ def test_the_way_out(tmp_path: Path) -> None:
 
 
 def test_throttling() -> None:
-    """Now is a failure, earlier a warning, heat too."""
+    """Current throttling is a failure, past throttling a warning, and so is heat."""
     assert doctor.check_throttling(Throttling(("low",)), 50).health is Health.FAILED
     assert doctor.check_throttling(Throttling((), ("low",)), 50).health is Health.WARNING
     assert doctor.check_throttling(Throttling(), 85).health is Health.WARNING
@@ -104,7 +104,7 @@ def test_throttling() -> None:
 
 
 def test_a_relay_that_does_not_answer() -> None:
-    """A refused connection and a name that nobody knows."""
+    """A refused connection and a name that cannot be resolved."""
     (refused,) = check_relay(endpoint_of(EdgeConfig(relay=("127.0.0.1:1",))))
     assert refused.health is Health.FAILED
     assert "Connection refused" in refused.text
@@ -184,7 +184,7 @@ async def test_a_relay_that_asks_for_a_token(tmp_path: Path) -> None:
 
 
 def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the others go on."""
+    """The other checks continue."""
 
     def fail(*_: object) -> list[Finding]:
         raise SinkError("it broke")
@@ -203,7 +203,7 @@ def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.slow
 async def test_the_command_with_a_real_relay(tmp_path: Path) -> None:
-    """Every part is told, in JSON too, and the token is in neither."""
+    """Every part is reported, in JSON too, and neither contains the token."""
     access, authority = Access(tmp_path), Authority(tmp_path)
     token = tmp_path / "token"
     token.write_text(access.add(Role.DEVICE, "lobby"))

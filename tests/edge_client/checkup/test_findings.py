@@ -1,4 +1,4 @@
-"""What a checkup tells, as text and as JSON."""
+"""The report of a checkup, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLOCK = finding("clock", Health.WARNING, "not synchronised")
 
 
 def test_only_a_failed_part_is_a_failure() -> None:
-    """A warning is none."""
+    """A warning is not a failure."""
     assert exit_status([CARD, CLOCK]) == 1
     assert exit_status([CLOCK]) == exit_status([]) == 0
 
@@ -25,7 +25,7 @@ def test_text_has_a_line_for_each_part_and_one_for_what_to_do() -> None:
 
 
 def test_json_has_the_same() -> None:
-    """And what it is about."""
+    """It also has the subject."""
     report = json.loads(as_json([CARD, CLOCK], {"board": "Raspberry Pi 5"}))
     assert report["board"] == "Raspberry Pi 5"
     assert report["exit_status"] == 1
@@ -33,7 +33,7 @@ def test_json_has_the_same() -> None:
 
 
 def test_a_long_text_is_cut_and_control_characters_are_blanks() -> None:
-    """What a library or a relay says is untrusted."""
+    """Texts of a library or a relay are untrusted."""
     found = finding("relay", Health.FAILED, "\x1b[2J" + "x" * 10_000)
     assert len(found.text) == MAX_TEXT
     assert found.text.startswith("[2Jxx")

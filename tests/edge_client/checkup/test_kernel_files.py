@@ -1,4 +1,4 @@
-"""What the kernel's files say, from copies of them."""
+"""Parsing the kernel's files, from copies of them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_free_card_has_no_holder(status: str, tmp_path: Path) -> None:
 
 
 def test_throttling_is_read_from_the_firmware(tmp_path: Path) -> None:
-    """Bits 0 to 3 hold now, 16 to 19 held since boot."""
+    """Bits 0 to 3 are current, 16 to 19 have occurred since boot."""
     put(tmp_path, "sys/devices/platform/soc/soc:firmware/get_throttled", "50001\n")
     assert throttling_in(tmp_path) == Throttling((LOW_VOLTAGE,), (LOW_VOLTAGE, "it is throttled"))
 
@@ -64,7 +64,7 @@ def test_voltage_alone_is_known_to_newer_kernels(tmp_path: Path) -> None:
 
 
 def test_other_boards_tell_nothing(tmp_path: Path) -> None:
-    """None, not "not throttled"."""
+    """None if unknown, not "not throttled"."""
     assert throttling_in(tmp_path) is None
     assert temperature_of(tmp_path) is None
     assert board_of(tmp_path) == ""
@@ -72,13 +72,13 @@ def test_other_boards_tell_nothing(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_any_answer_of_the_firmware_is_taken_or_is_none(text: str) -> None:
-    """`vcgencmd` may say anything."""
+    """`vcgencmd` may print anything."""
     found = throttling_of(text)
     assert found is None or len(found.now) <= 4
 
 
 def test_vcgencmd_says_the_same() -> None:
-    """With its name before it."""
+    """With its name before the value."""
     assert throttling_of("throttled=0x0\n") == Throttling()
     assert throttling_of('error=1 error_msg="Command not registered"') is None
 
@@ -91,7 +91,7 @@ def test_default_routes_of_both_families(tmp_path: Path) -> None:
 
 
 def test_board_and_temperature(tmp_path: Path) -> None:
-    """A device tree ends its texts with NUL."""
+    """Texts in a device tree end with NUL."""
     put(tmp_path, "proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
     put(tmp_path, "sys/class/thermal/thermal_zone0/temp", "48312\n")
     assert board_of(tmp_path) == "Raspberry Pi 5 Model B Rev 1.0"

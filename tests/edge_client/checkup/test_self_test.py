@@ -1,4 +1,4 @@
-"""`edge-client self-test` as a command, and trials that hang, abort or miss a library."""
+"""`edge-client self-test` as a command, and trials that hang, abort or lack a library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_self_test_of_this_machine_passes() -> None:
 
 
 def test_a_library_that_is_missing_fails_its_part(tmp_path: Path) -> None:
-    """With the reason; here the one of the loudspeaker's process."""
+    """With the reason; here that of the speaker process."""
     (tmp_path / "pyaudio.py").write_text("raise ImportError('libportaudio.so.2: cannot open shared object file')\n")
     before, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), str(tmp_path)
     try:
@@ -43,12 +43,12 @@ def test_a_library_that_is_missing_fails_its_part(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_aborts_costs_its_part_only() -> None:
-    """The signal is told."""
+    """The signal is reported."""
     assert run_trial("gles", command=[sys.executable, "-c", "import os; os.abort()"]) == (False, "its process was killed by signal 6")
 
 
 def test_a_driver_that_hangs_is_given_up() -> None:
-    """After the limit."""
+    """After the time limit."""
     works, text = run_trial("gles", command=[sys.executable, "-c", "import time; time.sleep(60)"], limit_s=0.2)
     assert (works, text) == (False, "did not answer within 0.2 s")
 

@@ -1,4 +1,4 @@
-"""Displays that come and go, and a real client that speaks meanwhile."""
+"""Displays that start and stop, and a real client that speaks meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BACK_S = 6.0
 
 
 class XServer:
-    """An X server without a screen, of a fixed number, that can be started and killed again and again."""
+    """A headless X server of a fixed number that can be started and killed repeatedly."""
 
     def __init__(self, number: int) -> None:
         if shutil.which("Xvfb") is None:
@@ -39,13 +39,13 @@ class XServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it; returns once it answers."""
         command = ["Xvfb", f":{self.number}", "-screen", "0", "800x600x24", "-nolisten", "tcp", "-noreset"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: Path(f"/tmp/.X11-unix/X{self.number}").exists())
 
     def kill(self) -> None:
-        """At once, as a crash does it; what it leaves is removed."""
+        """Kill it at once, as in a crash; leftovers are removed."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -54,7 +54,7 @@ class XServer:
 
 
 class Weston:
-    """A Wayland compositor without a screen."""
+    """A headless Wayland compositor."""
 
     def __init__(self, folder: Path) -> None:
         if shutil.which("weston") is None:
@@ -65,14 +65,14 @@ class Weston:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it; returns once it answers."""
         command = ["weston", "--backend=headless-backend.so", "--socket=wayland-7", "--use-gl", "--width=800", "--height=600"]
         environment = {**os.environ, **self.variables}
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: (self._folder / "wayland-7").exists())
 
     def kill(self) -> None:
-        """At once."""
+        """Kill it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -81,7 +81,7 @@ class Weston:
 
 
 def wait_for(what: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
-    """Until it is so; how many seconds that took."""
+    """Wait until a condition is true; returns the seconds it took."""
     began = time.monotonic()
     while not what():
         assert time.monotonic() - began < patience_s
@@ -91,7 +91,7 @@ def wait_for(what: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
 
 @contextmanager
 def killed(display: XServer | Weston) -> Iterator[None]:
-    """Leaves none behind."""
+    """Stop it without leftovers."""
     try:
         yield
     finally:
@@ -99,7 +99,7 @@ def killed(display: XServer | Weston) -> Iterator[None]:
 
 
 class SpeakingClient:
-    """A real client that plays noise for some seconds, and whose log tells what draws."""
+    """A real client that plays noise for some seconds, and whose log names its renderers."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process = process
@@ -110,7 +110,7 @@ class SpeakingClient:
         return re.findall(r"The face is drawn by (.*)", self.log.read_text())
 
     async def drawn(self, count: int, where: str, patience_s: float = PATIENCE_S) -> float:
-        """Until a face is drawn there for this time in all; seconds."""
+        """Wait until a face has been drawn there for this total time; returns seconds."""
 
         def so() -> bool:
             assert self.process.returncode is None, self.log.read_text()
@@ -124,7 +124,7 @@ class SpeakingClient:
 
 @asynccontextmanager
 async def speaking_client(folder: Path, variables: dict[str, str], seconds: float, *arguments: str) -> AsyncIterator[SpeakingClient]:
-    """Run it; at the end it must have ended well, and all sound been played, sample for sample and without a gap."""
+    """Run it; it must exit normally, with all sound played, sample for sample and without a gap."""
     noise = np.random.default_rng(1).integers(-9_000, 9_000, round(seconds * RATE_HZ)).astype("<i2")
     noise[noise == 0] = 1
 

@@ -1,4 +1,4 @@
-"""A face's process that is hosted by a test, drawing for a player that always speaks; and watchers that live in it."""
+"""A face process hosted by a test, drawing for a player that always speaks; and observers that run in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE_S = 30.0
 
 
 class Speaking:
-    """A player that is heard since the clock's beginning; the pose is that of what is heard. It can be held up."""
+    """A player that is heard since time 0; the pose is that of the audible PTS. It can be held up."""
 
     state = PlayerState.PLAYING
     hold_s = 0.0
@@ -42,7 +42,7 @@ class Speaking:
 
 
 class Told(PictureObserver):
-    """Keeps what the core is told of the pictures."""
+    """Records the reports on pictures."""
 
     def __init__(self) -> None:
         self.pictures: list[ShownPicture] = []
@@ -53,7 +53,7 @@ class Told(PictureObserver):
 
 
 class Hosted:
-    """The face's process, and what is known of it."""
+    """The face process, and its observed state."""
 
     def __init__(self, config: EdgeConfig, watchers: Sequence[Watcher], film: int | None) -> None:
         self.player, self.told = Speaking(), Told()
@@ -62,7 +62,7 @@ class Hosted:
         self.face = FaceProcess(config, self.answers, name="test", watchers=watchers, film=film, on_closed=lambda: self.closed.append(True))
 
     def wait_for(self, what: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
-        """Until it is so; how many seconds that took."""
+        """Wait until a condition is true; returns the seconds it took."""
         began = time.monotonic()
         while not what():
             assert time.monotonic() - began < patience_s, str(self.face.status())
@@ -75,13 +75,13 @@ class Hosted:
         return status.state is ChildState.RUNNING and status.restarts >= restarts
 
     def pid(self) -> int:
-        """The process that draws."""
+        """The process id of the drawing process."""
         child = self.face.child
         assert child is not None
         return child.pid
 
     def back_after(self, do: Callable[[int], None]) -> float:
-        """Do something to the process; seconds until the next picture of another one."""
+        """Act on the process; returns the seconds until the next picture of another one."""
         pid, before = self.pid(), len(self.told.pictures)
         began = time.monotonic()
         do(pid)
@@ -91,13 +91,13 @@ class Hosted:
         return time.monotonic() - began
 
     def status(self) -> FaceStatus:
-        """What draws."""
+        """The current renderer."""
         return self.face.status()
 
 
 @contextmanager
 def hosted(config: EdgeConfig, watchers: Sequence[Watcher] = (), film: int | None = None) -> Iterator[Hosted]:
-    """One that draws."""
+    """Wait for a drawing process."""
     found = Hosted(config, watchers, film)
     found.face.start()
     try:

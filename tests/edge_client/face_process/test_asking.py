@@ -1,4 +1,4 @@
-"""The child's questions, against a parent that is quick, slow, deaf or gone."""
+"""The child's requests, with a parent that is fast, slow, unresponsive or gone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pair:
         self.source = AskedSource(child, self.pulse, patience_s=0.05)
 
     def answer_all(self) -> None:
-        """On a thread of its own."""
+        """On a separate thread."""
         self.parent.settimeout(5)
         while packet := self.parent.recv(MAX_PACKET_BYTES):
             self.parent.send(Answer(Question.unpack(packet).number, VIEW).pack())
@@ -40,7 +40,7 @@ class Pair:
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    """An asking child and its parent."""
+    """A requesting child and its parent."""
     found = Pair()
     yield found
     found.parent.close()
@@ -48,7 +48,7 @@ def pair() -> Iterator[Pair]:
 
 
 def test_an_answer_comes_at_once(pair: Pair) -> None:
-    """And each picture is told to the supervisor."""
+    """Each picture is reported to the supervisor."""
     thread = threading.Thread(target=pair.answer_all)
     thread.start()
     for number in range(1, 20):
@@ -61,7 +61,7 @@ def test_an_answer_comes_at_once(pair: Pair) -> None:
 
 
 def test_a_late_answer_is_dropped(pair: Pair) -> None:
-    """It is not taken for that of the next question."""
+    """It is not taken for the reply to the next request."""
     assert pair.source.ask(Question(1, 1, 2)) is None
     pair.parent.send(Answer(1, VIEW).pack())
     assert pair.source.ask(Question(2, 1, 2)) is None
@@ -73,7 +73,7 @@ def test_a_late_answer_is_dropped(pair: Pair) -> None:
 
 
 def test_a_parent_that_does_not_read_stops_no_picture(pair: Pair) -> None:
-    """Nor does it make the child turn in circles when the socket is full."""
+    """Nor does the child busy-loop when the socket is full."""
     pair.child.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_608)
     began = time.monotonic()
     for number in range(20):
@@ -82,7 +82,7 @@ def test_a_parent_that_does_not_read_stops_no_picture(pair: Pair) -> None:
 
 
 def test_a_parent_that_is_gone_is_noticed(pair: Pair) -> None:
-    """Before and while it is asked."""
+    """Before and during a request."""
     pair.parent.close()
     assert pair.source.ask(Question(1, 1, 2)) is None
     assert pair.source.has_ended
@@ -103,7 +103,7 @@ def test_messages_travel(message: Trying | Drawing | Leaving) -> None:
 
 
 def test_two_crashes_are_enough_and_an_hour_forgets_them() -> None:
-    """Each kind for itself."""
+    """Each kind is counted separately."""
     crashes = Crashes()
     crashes.crashed("gles", 0)
     assert crashes.avoided(1) == frozenset()

@@ -1,4 +1,4 @@
-"""The process that draws ends with its display, whatever its driver does."""
+"""The drawing process ends with its display, whatever its driver does."""
 
 from __future__ import annotations
 

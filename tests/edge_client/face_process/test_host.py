@@ -1,4 +1,4 @@
-"""The face's process as the core sees it: real processes that are killed, stopped, held up, and that crash."""
+"""The face process as the core sees it: real processes that are killed, stopped, held up, and that crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AUTO = EdgeConfig(headless=True, renderer="auto", size=(320, 240))
 
 @pytest.fixture(autouse=True)
 def children_find_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the working directory is."""
+    """For any working directory."""
     monkeypatch.setenv("PYTHONPATH", f"{PROJECT_ROOT}:{PROJECT_ROOT / 'proto'}")
 
 
@@ -37,7 +37,7 @@ def skews_ms(pictures: list[float]) -> list[float]:
 
 
 def test_pictures_are_asked_for_and_told() -> None:
-    """With the skew that they had; the end is in order."""
+    """With their skew; the process ends in order."""
     with hosted(FLAT) as found:
         found.wait_for(lambda: len(found.told.pictures) > 60)
         pid = found.pid()
@@ -49,7 +49,7 @@ def test_pictures_are_asked_for_and_told() -> None:
 
 
 def test_off_screen_nothing_is_drawn_for_nobody() -> None:
-    """Two pictures show that it could; then the process rests, and ends when it is told to."""
+    """Two pictures prove that it can draw; then the process rests, and ends on request."""
     answers = FaceAnswers(Speaking())
     face = FaceProcess(FLAT, answers, name="test", is_watched=False, on_closed=lambda: None)
     face.start()
@@ -65,7 +65,7 @@ def test_off_screen_nothing_is_drawn_for_nobody() -> None:
 
 
 def test_killed_or_stopped_it_is_back() -> None:
-    """And its numbers begin anew, without confusion; the film goes on."""
+    """Its numbers restart without confusion; the film continues."""
     memory = create_film_memory()
     with hosted(FLAT, film=memory) as found:
         found.wait_for(lambda: len(found.told.pictures) > 30)
@@ -83,7 +83,7 @@ def test_killed_or_stopped_it_is_back() -> None:
 
 
 def test_a_core_that_is_held_up_stops_no_picture() -> None:
-    """Pictures without an answer are counted; those after it have theirs."""
+    """Pictures without a reply are counted; those after it have theirs."""
     with hosted(FLAT) as found:
         found.player.hold_s = 0.3
         found.wait_for(lambda: found.answers.unanswered > 10)
@@ -94,7 +94,7 @@ def test_a_core_that_is_held_up_stops_no_picture() -> None:
 
 
 def test_a_renderer_that_crashes_twice_gives_way() -> None:
-    """To the vector face; the reason is told."""
+    """To the vector face; the reason is reported."""
     with hosted(AUTO, [Watcher("tests.edge_client.face_process.hosted:AbortInGl", "3")]) as found:
         found.wait_for(lambda: found.status().kind == "flat" and found.runs(2))
         assert "gles: it crashed repeatedly" in found.status().reason
@@ -108,7 +108,7 @@ def test_a_renderer_that_hangs_twice_gives_way() -> None:
 
 
 def test_kills_by_others_are_no_crashes() -> None:
-    """GLES stays, though it is killed twice."""
+    """GLES is kept, although it is killed twice."""
     with hosted(AUTO) as found:
         for _ in range(2):
             found.back_after(lambda pid: os.kill(pid, signal.SIGKILL))

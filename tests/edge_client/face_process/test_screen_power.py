@@ -1,4 +1,4 @@
-"""The screen's light: backlight files, else the owner's command; and a face's process that is told to sleep and wake."""
+"""The screen's power: backlight files, or else the owner's command; and a face process that receives sleep and wake."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lights(tmp_path: Path) -> list[Path]:
 
 
 class Command:
-    """A program that writes what it was told into a file, and may take its time."""
+    """A program that writes its arguments to a file, and may be slow."""
 
     def __init__(self, folder: Path, then: str = "") -> None:
         self.log = folder / "log"
@@ -50,7 +50,7 @@ class Command:
 
 
 def test_all_backlights_are_switched_and_only_when_that_is_news(lights: list[Path], tmp_path: Path) -> None:
-    """What was left dark by an earlier run is lit with the first picture."""
+    """Panels left dark by an earlier run are lit with the first picture."""
     command = Command(tmp_path)
     power = ScreenPower(command.words, root=tmp_path)
     for dark, value in ((False, "0"), (True, "4"), (False, "0")):
@@ -71,7 +71,7 @@ def ended(power: ScreenPower) -> bool:
 
 
 def test_without_a_backlight_the_command_is_called(tmp_path: Path) -> None:
-    """Once for each change, one at a time: while one runs, the next one waits, and what was undone meanwhile is left out."""
+    """Once for each change, one at a time: while one runs, the next one waits, and changes undone meanwhile are left out."""
     command = Command(tmp_path, f'while [ -e "{tmp_path}/hold" ]; do sleep 0.01; done')
     (tmp_path / "hold").touch()
     power = ScreenPower(command.words, root=tmp_path / "none", is_dark=True)
@@ -87,7 +87,7 @@ def test_without_a_backlight_the_command_is_called(tmp_path: Path) -> None:
 
 
 def test_a_command_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one after it is called."""
+    """The command after it is run."""
     monkeypatch.setattr(screen_power, "COMMAND_S", 0.1)
     command = Command(tmp_path, '[ "$0" = wake ] || exec sleep 60')
     power = ScreenPower(command.words, root=tmp_path / "none")
@@ -100,8 +100,8 @@ def test_a_command_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_cannot_be_switched_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A command that does not exist, or a driver that refuses, is told once for each change."""
-    (tmp_path / "panel" / "bl_power").mkdir(parents=True)  # writing to it fails, whoever runs this
+    """A command that does not exist, or a driver that refuses, is reported once for each change."""
+    (tmp_path / "panel" / "bl_power").mkdir(parents=True)  # writing to it fails for any user
     power = ScreenPower(["/no/such/program"], root=tmp_path)
     for _ in range(3):
         power.set(dark=True)

@@ -1,4 +1,4 @@
-"""Displays are killed and come back while a real client speaks: it never ends, all its sound is played, and the face comes back."""
+"""Displays are killed and restarted while a real client speaks: it never ends, all its sound is played, and the face returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOPPED_BACK_S = 3.5
 
 
 async def killed_and_back(client: SpeakingClient, display: XServer | Weston, where: str) -> None:
-    """The display is killed; the face goes on off-screen; the display is started again."""
+    """The display is killed; the face continues off-screen; the display is restarted."""
     await client.drawn(1, where)
     await asyncio.sleep(1.0)
     display.kill()
@@ -36,7 +36,7 @@ async def killed_and_back(client: SpeakingClient, display: XServer | Weston, whe
 
 @pytest.mark.parametrize("renderer", ["gles", "flat"])
 async def test_an_x_server_is_killed_and_comes_back(renderer: str, tmp_path: Path) -> None:
-    """Xlib ends the process that draws, and no other."""
+    """Xlib ends the drawing process, and no other."""
     server = XServer(7_301)
     with killed(server):
         server.start()
@@ -46,7 +46,7 @@ async def test_an_x_server_is_killed_and_comes_back(renderer: str, tmp_path: Pat
 
 @pytest.mark.parametrize("renderer", ["gles", "flat"])
 async def test_a_wayland_compositor_is_killed_and_comes_back(renderer: str, tmp_path: Path) -> None:
-    """SDL says QUIT then, which is no person's wish."""
+    """SDL then sends QUIT, which is not a user's request."""
     folder = tmp_path / "run"
     folder.mkdir()
     server = Weston(folder)
@@ -68,7 +68,7 @@ async def test_an_x_server_that_is_started_after_the_client_is_taken_up(tmp_path
 
 
 async def test_a_compositor_that_no_variable_names_is_found(tmp_path: Path) -> None:
-    """By its socket in the run-time folder, as for a program that is started at boot."""
+    """By its socket in the run-time folder, for a program that is started at boot."""
     folder = tmp_path / "run"
     folder.mkdir()
     server = Weston(folder)
@@ -82,7 +82,7 @@ async def test_a_compositor_that_no_variable_names_is_found(tmp_path: Path) -> N
 
 @pytest.mark.timeout(3_600)
 async def test_the_face_is_killed_and_stopped_again_and_again(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """At random points, with a GLES window: back in time, and nothing of the sound is lost. `--cases N`: N clients, twice each."""
+    """At random points, with a GLES window: back in time, and no sound is lost. `--cases N`: N clients, twice each."""
     chance = random.Random(pytestconfig.getoption("seed"))
     server = XServer(7_303)
     taken: dict[signal.Signals, list[float]] = {signal.SIGKILL: [], signal.SIGSTOP: []}
@@ -107,7 +107,7 @@ async def test_the_face_is_killed_and_stopped_again_and_again(tmp_path: Path, py
 
 
 def face_of(pid: int) -> int:
-    """The client's process that draws."""
+    """The client's drawing process."""
     for child in Path(f"/proc/{pid}/task").glob("*/children"):
         for found in child.read_text().split():
             if b"edge_client.face_process" in Path(f"/proc/{found}/cmdline").read_bytes():

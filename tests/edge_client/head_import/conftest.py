@@ -1,4 +1,4 @@
-"""Fixtures: the built-in head, and the same as a model that was imported again."""
+"""Fixtures: the built-in head, and the same head exported as a model and imported again."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def built_in() -> Head:
 
 @pytest.fixture(scope="session")
 def model(built_in: Head) -> bytes:
-    """It as a model with all 52 shapes."""
+    """The built-in head as a model with all 52 shapes."""
     return own_head(built_in, arkit_shapes(built_in)).packed()
 
 
 @pytest.fixture(scope="session")
 def head_file(model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command makes of it; the report and the pictures lie beside it."""
+    """The command's output; the report and the pictures are beside it."""
     folder = tmp_path_factory.mktemp("head")
     (folder / "avatar.glb").write_bytes(model)
     assert cli.main(["import-head", str(folder / "avatar.glb"), "--out", str(folder / "mine.head")]) == 0
@@ -39,7 +39,7 @@ def head_file(model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> Loader:
-    """Writes what was imported, and reads it as an edge client does."""
+    """Write what was imported, and read it as an edge client does."""
 
     def load(found: Imported) -> Head:
         np.savez(tmp_path / "head.npz", **found.arrays)  # type: ignore[arg-type]

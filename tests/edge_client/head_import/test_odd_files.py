@@ -1,4 +1,4 @@
-"""Files of strangers: a head, or one clear line; never a traceback, a gigabyte or a minute."""
+"""Untrusted files: a head, or one clear line; never a traceback, a gigabyte or a minute."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def odd(built_in: Head) -> dict[str, tuple[bytes, str]]:
 
 
 def test_each_is_refused_with_one_clear_line(odd: dict[str, tuple[bytes, str]]) -> None:
-    """Which says what is wrong, and where or what to do."""
+    """The line says what is wrong, and where or what to do."""
     said = {}
     for name, (file, pattern) in odd.items():
         with pytest.raises(ModelError) as caught:
@@ -47,7 +47,7 @@ def test_each_is_refused_with_one_clear_line(odd: dict[str, tuple[bytes, str]]) 
 
 
 def test_the_command_exits_with_2(tmp_path: Path, odd: dict[str, tuple[bytes, str]], capsys: pytest.CaptureFixture[str]) -> None:
-    """The line names the file, and nothing is left behind."""
+    """The line names the file, and no output is left behind."""
     file = tmp_path / "a.glb"
     file.write_bytes(odd["truncated"][0])
     for arguments in ([str(file)], [str(tmp_path / "none.glb")], [str(tmp_path)], [str(file), "--out", str(file)], []):
@@ -61,7 +61,7 @@ def test_the_command_exits_with_2(tmp_path: Path, odd: dict[str, tuple[bytes, st
 
 
 def test_a_file_of_200_mb_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its size alone refuses it."""
+    """It is refused by its size alone."""
     file = tmp_path / "huge.glb"
     file.write_bytes(b"")
     with file.open("wb") as sparse:
@@ -77,7 +77,7 @@ def test_a_file_of_200_mb_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_as_programs_they_stay_within_memory_and_time(
     tmp_path: Path, odd: dict[str, tuple[bytes, str]], model: bytes, built_in: Head
 ) -> None:
-    """Each as a command of its own; also good ones, as large as is read at all."""
+    """Each as a separate command; includes valid files of the largest size that is read."""
     files = {name: (file, 2) for name, (file, _) in odd.items()}
     files["good"] = (model, 0)
     large = own_head(built_in, arkit_shapes(built_in))
@@ -108,7 +108,7 @@ def test_as_programs_they_stay_within_memory_and_time(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_damaged_models_are_heads_or_refused(built_in: Head) -> None:
-    """Bytes that are changed, cut out or doubled, mostly in the JSON: nothing but `ModelError` comes out."""
+    """Bytes that are changed, removed or duplicated, mostly in the JSON: only `ModelError` is raised."""
     good = small_model(built_in).packed()
     text_end = good.index(b"BIN\0")
     refused = 0

@@ -1,4 +1,4 @@
-"""Models of other programs: other units, axes, names, formats of numbers, VRM; fewer shapes than 52."""
+"""Models of other programs: other units, axes, names, number formats, VRM; fewer shapes than 52."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _few(head: Head, names: tuple[str, ...] = FEW) -> dict[str, Floats]:
 
 
 def _same(head: Head, built_in: Head) -> None:
-    """The head at rest and with its lids shut is the built-in one's."""
+    """At rest and with its lids shut the head equals the built-in one."""
     assert np.allclose(head.points.min(0), built_in.points.min(0), atol=0.02)
     assert np.allclose(head.points.max(0), built_in.points.max(0), atol=0.02)
     for name in FEW:
@@ -48,7 +48,7 @@ def _same(head: Head, built_in: Head) -> None:
     ids=["centimetres, z up", "facing away, tiny"],
 )
 def test_units_and_axes_do_not_matter(built_in: Head, loaded: Loader, root: np.ndarray, said: str) -> None:
-    """The head stands as the built-in one does, and the report tells what was done."""
+    """The head has the built-in one's position, and the report lists the conversions."""
     found = import_model(own_head(built_in, _few(built_in), root=root).packed())
     assert said in found.report.text()
     assert "turned to face the viewer" in found.report.text()
@@ -56,7 +56,7 @@ def test_units_and_axes_do_not_matter(built_in: Head, loaded: Loader, root: np.n
 
 
 def test_sides_named_as_the_viewer_sees_them_are_exchanged(built_in: Head, loaded: Loader) -> None:
-    """Lids, corners of the mouth and eyeballs end on the face's own sides."""
+    """Lids, corners of the mouth and eyeballs are on the face's own sides."""
     shapes = _few(built_in, HALF)
     other = {"Left": "Right", "Right": "Left"}
     mirrored = {next((name.removesuffix(s) + other[s] for s in other if name.endswith(s)), name): moves for name, moves in shapes.items()}
@@ -66,7 +66,7 @@ def test_sides_named_as_the_viewer_sees_them_are_exchanged(built_in: Head, loade
 
 
 def test_half_the_shapes_are_a_head_with_stand_ins(built_in: Head, loaded: Loader) -> None:
-    """What is missing rests; lips that cannot close shut with the jaw; the report names both."""
+    """Missing shapes do not move; lips that cannot close shut with the jaw; the report names both."""
     found = import_model(own_head(built_in, _few(built_in, HALF)).packed())
     text = found.report.text()
     assert "shapes found: 7 of 52" in text
@@ -80,7 +80,7 @@ def test_half_the_shapes_are_a_head_with_stand_ins(built_in: Head, loaded: Loade
 
 
 def test_spellings_are_those_of_motion(built_in: Head) -> None:
-    """By the table that names of weights go through; a shape for both sides is divided."""
+    """By the same table as names of weights; a shape for both sides is split."""
     shapes = _few(built_in)
     both = shapes.pop("eyeBlinkLeft") + shapes.pop("eyeBlinkRight")
     shapes = {"blendShape1." + name.replace("jawOpen", "JAW_OPEN"): moves for name, moves in (shapes | {"eyesClosed": both}).items()}
@@ -95,7 +95,7 @@ def test_spellings_are_those_of_motion(built_in: Head) -> None:
 
 
 def test_a_shape_without_content_gives_way_to_what_has_some(built_in: Head, loaded: Loader) -> None:
-    """As exporters of VRoid's models leave it: `jawOpen` moves nothing, the viseme `aa` opens the mouth."""
+    """As exporters of VRoid's models write it: `jawOpen` moves nothing, the viseme `aa` opens the mouth."""
     shapes = _few(built_in)
     shapes |= {"viseme_aa": shapes["jawOpen"] * np.float32(0.6), "jawOpen": shapes["jawOpen"] * np.float32(0)}
     found = import_model(own_head(built_in, shapes).packed())
@@ -120,7 +120,7 @@ def test_wide_indexes_and_quantised_numbers_are_read(built_in: Head, loaded: Loa
 
 @pytest.mark.parametrize("version", [0, 1])
 def test_a_vrm_speaks_by_its_expressions(built_in: Head, loaded: Loader, version: int) -> None:
-    """Mouths of vowels come out as wide as the expressions are, bilabials shut, each lid by itself, and the report says by what."""
+    """Vowels are as wide as the expressions, bilabials shut, each lid moves by itself, and the report names the sources."""
     found: Imported = import_model(own_vrm(built_in, version).packed())
     text = found.report.text()
     assert f"VRM {version}: " in text
@@ -141,7 +141,7 @@ def test_a_vrm_speaks_by_its_expressions(built_in: Head, loaded: Loader, version
 
 
 def test_eyes_that_turn_about_a_far_point_stay_between_their_lids(built_in: Head, loaded: Loader) -> None:
-    """The bones of drawn characters' eyes lie deep in the head: their irises move as far as an eyeball's, not as far as the angle says."""
+    """The eye bones of drawn characters are deep in the head: their irises move as far as an eyeball's, not as far as the angle."""
     model = own_head(built_in, _few(built_in))
     for bone in (3, 4):
         model.json["nodes"][bone]["translation"][2] -= 0.04
@@ -156,7 +156,7 @@ def test_eyes_that_turn_about_a_far_point_stay_between_their_lids(built_in: Head
 
 
 def test_a_targets_offsets_fit_its_vertices(built_in: Head) -> None:
-    """A target of another length is refused by its name."""
+    """A target of another length is refused, with its name."""
     model = small_model(built_in)
     model.json["meshes"][0]["primitives"][0]["targets"][0]["POSITION"] = model.accessor(np.zeros((5, 3), np.float32))
     with pytest.raises(ModelError, match=r"target jawOpen has 5 offsets for \d+ vertices"):

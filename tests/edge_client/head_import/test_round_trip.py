@@ -45,7 +45,7 @@ def built_in_pictures() -> list[Picture]:
 
 @pytest.fixture(scope="module")
 def drawn(built_in_pictures: list[Picture], head_file: Path) -> Iterator[Renderer]:
-    """The imported head off-screen, after the built-in one: there is one display in a process."""
+    """The imported head off-screen, after the built-in one: a process has only one display."""
     renderer = _opened(head_file)
     yield renderer
     renderer.close()
@@ -67,7 +67,7 @@ def _nearest(head: Head, points: np.ndarray) -> np.ndarray:
 
 
 def test_the_command_leaves_a_head_a_report_and_pictures(head_file: Path) -> None:
-    """All shapes were found with nothing to stand in for, and bones of head, neck and eyes; twelve pictures show a face."""
+    """All shapes were found without substitutes, and bones of head, neck and eyes; twelve pictures show a face."""
     assert sorted(path.name for path in head_file.parent.iterdir()) == ["avatar.glb", "mine.head", "mine.jpg", "mine.txt"]
     text = head_file.with_suffix(".txt").read_text(encoding="utf-8")
     for line in (
@@ -85,7 +85,7 @@ def test_the_command_leaves_a_head_a_report_and_pictures(head_file: Path) -> Non
 
 
 def test_the_mesh_is_the_same(head: Head, built_in: Head) -> None:
-    """Places at rest and what each shape moves, vertex by vertex; also the pivots and the eyes."""
+    """Positions at rest and the effect of each shape, vertex by vertex; also the pivots and the eyes."""
     sample = np.arange(0, built_in.moving, 7)
     same = _nearest(head, built_in.points[sample])
     assert np.abs(head.points[same] - built_in.points[sample]).max() < 0.01
@@ -98,7 +98,7 @@ def test_the_mesh_is_the_same(head: Head, built_in: Head) -> None:
 
 
 def test_lips_open_with_the_jaw_and_close_for_bilabials(head: Head, built_in: Head) -> None:
-    """The mouth's opening follows the built-in head's over ten visemes."""
+    """The opening of the mouth follows the built-in head's over ten visemes."""
     rigs = Rig(head), Rig(built_in)
     gaps = np.array([[rig.lip_gap(viseme_pose(ipa)) for ipa in VISEMES] for rig in rigs])
     assert np.corrcoef(gaps)[0, 1] > 0.98
@@ -112,7 +112,7 @@ def test_its_pictures_are_nearly_the_built_in_heads(drawn: Renderer, built_in_pi
 
 
 def test_the_mouth_on_pictures_follows_the_mesh(drawn: Renderer, head: Head) -> None:
-    """The measured opening is the gap that the rig predicts; lips are sealed at rest and for an open jaw that is closed."""
+    """The measured opening is the gap predicted by the rig; lips are sealed at rest and for an open jaw that is closed."""
     rig = Rig(head)
     poses = [pose_of(jawOpen=jaw) for jaw in np.linspace(0.2, 1, 5)]
     seen = [mouth_opening_px(_picture(drawn, pose)) for pose in poses]
@@ -126,7 +126,7 @@ def test_the_mouth_on_pictures_follows_the_mesh(drawn: Renderer, head: Head) -> 
 
 
 def test_lids_and_gaze_on_pictures(drawn: Renderer, head: Head) -> None:
-    """A blink leaves neither white nor iris; a look to the face's left moves the iris to the picture's right."""
+    """A blink hides both white and iris; a look to the face's left moves the iris to the picture's right."""
     x, y = Camera(*SIZE).pixels(head.eye_centres[:1])[0]
 
     def eye(pose: Pose) -> np.ndarray:

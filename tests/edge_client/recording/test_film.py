@@ -15,7 +15,7 @@ from edge_client.recording.film import MAX_BYTES, MAX_GAP_MS, WIDTH_PX, Film, cr
 
 
 def new_film(max_bytes: int = MAX_BYTES) -> Film:
-    """An empty one."""
+    """An empty film."""
     return Film(create_film_memory(), max_bytes=max_bytes)
 
 
@@ -32,7 +32,7 @@ def bar(number: int) -> Picture:
 
 
 def filmed(film: Film, seconds: float, *, pictures_per_second: float = 30.0, make: Callable[[int], Picture] = grey) -> Film:
-    """Offer pictures at a rate; unless told otherwise each is a little lighter than the one before."""
+    """Offer pictures at a rate; by default each is slightly lighter than the one before."""
     for number in range(round(seconds * pictures_per_second)):
         time_us = round(number * 1e6 / pictures_per_second)
         if film.wants(time_us):
@@ -41,7 +41,7 @@ def filmed(film: Film, seconds: float, *, pictures_per_second: float = 30.0, mak
 
 
 def test_keeps_at_most_twelve_and_a_half_pictures_a_second() -> None:
-    """Of 30 a second fewer than half are kept, spread evenly, 320 pixels wide."""
+    """Fewer than half of 30 a second are kept, spread evenly, 320 pixels wide."""
     stills = filmed(new_film(), 10).stills
     assert 115 <= len(stills) <= 126
     gaps = {after.time_us - before.time_us for before, after in pairwise(stills)}
@@ -50,7 +50,7 @@ def test_keeps_at_most_twelve_and_a_half_pictures_a_second() -> None:
 
 
 def test_memory_is_bounded_and_the_film_stays_whole() -> None:
-    """When the bound is reached the film gets coarser: it still begins at the beginning and ends at the end."""
+    """At the bound the film gets coarser: it still begins at the beginning and ends at the end."""
     bound = 40 * 240 * WIDTH_PX * 3
     stills = filmed(new_film(bound), 60).stills
     assert 20 <= len(stills) <= 40
@@ -61,7 +61,7 @@ def test_memory_is_bounded_and_the_film_stays_whole() -> None:
 
 
 def test_another_process_goes_on_with_a_film() -> None:
-    """What was kept is there, also when the one that kept it was killed, and free places are known."""
+    """The pictures are still there after the process that kept them was killed, and free slots are known."""
     memory = create_film_memory()
     bound = 40 * 240 * WIDTH_PX * 3
     filmed(Film(memory, max_bytes=bound), 7)
@@ -77,7 +77,7 @@ def test_another_process_goes_on_with_a_film() -> None:
 
 
 def test_gif_takes_as_long_as_what_it_shows(tmp_path: Path) -> None:
-    """Durations are rounded to 10 ms without adding up; 320 pixels wide."""
+    """Durations are rounded to 10 ms without accumulating errors; 320 pixels wide."""
     filmed(new_film(), 7, make=bar).write_gif(tmp_path / "face.gif")
     with Image.open(tmp_path / "face.gif") as gif:
         total_ms, frames = 0, getattr(gif, "n_frames", 0)
@@ -91,7 +91,7 @@ def test_gif_takes_as_long_as_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_a_long_rest_is_cut(tmp_path: Path) -> None:
-    """Between two conversations nothing is kept; the film does not stand there for minutes."""
+    """No picture is kept between two conversations; the film does not pause for minutes there."""
     film = new_film()
     film.keep(grey(1), 0, 0)
     film.keep(grey(200), 300_000_000, None)
@@ -101,7 +101,7 @@ def test_a_long_rest_is_cut(tmp_path: Path) -> None:
 
 
 def test_sheet_shows_the_whole_film_with_labels(tmp_path: Path) -> None:
-    """48 pictures in rows of six from first to last, and something is written under each."""
+    """48 pictures in rows of six from first to last, each with a text below it."""
     film = filmed(new_film(), 8)
     film.write_sheet(tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:

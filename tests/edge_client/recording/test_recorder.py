@@ -1,4 +1,4 @@
-"""What a recording leaves, from pictures that a stage showed."""
+"""The files of a recording, from pictures that a stage showed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edge_client.recording.skew_plot import SIZE_PX, draw_skew
 
 
 class Canvas:
-    """Stands for stage and renderer: shows pictures to a recorder, reads them back where it wants them."""
+    """Replaces stage and renderer: shows pictures to a recorder, and reads them back on request."""
 
     def __init__(self) -> None:
         self.watch = SkewWatch()
@@ -46,7 +46,7 @@ def spoken(time_us: int, *, skew_us: int = 0, shown_us: int | None = None, conve
 
 
 def idle(time_us: int) -> ShownPicture:
-    """A picture while nothing is said."""
+    """A picture outside any conversation."""
     return ShownPicture(time_us, time_us, View(PlayerState.IDLE), None)
 
 
@@ -71,7 +71,7 @@ def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = 
 
 
 def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
-    """Film, contact sheet, plot and figures, and nothing half written."""
+    """Film, contact sheet, plot and figures, and no partly written file."""
     canvas = Canvas()
     recorder = canvas.recorder
     for number in range(90):
@@ -90,7 +90,7 @@ def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
 
 
 def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
-    """Idle life is not filmed, nor read back; the face coming to rest is."""
+    """Idle life is neither filmed nor read back; the face coming to rest is."""
     canvas = Canvas()
     for number in range(60):
         canvas.show(idle(number * 33_333))
@@ -105,7 +105,7 @@ def test_pictures_are_kept_in_conversations_and_a_little_after() -> None:
 
 
 def test_without_any_conversation_the_figures_say_so() -> None:
-    """Nothing is made up: None if it never came to that."""
+    """Missing values are None, never invented."""
     summary = summary_of(run_of(Recorder(SkewMeter())))
     for name in ("conversation_id", "skew_ms", "playback_finished", "first_payload", "first_audio"):
         assert summary[name] is None
@@ -113,7 +113,7 @@ def test_without_any_conversation_the_figures_say_so() -> None:
 
 
 def test_plot_shows_points_and_limits(tmp_path: Path) -> None:
-    """Blue points, green percentiles, red limits; and where nothing was measured a text instead."""
+    """Blue points, green percentiles, red limits; a text if nothing was measured."""
     record = SkewRecord()
     for number in range(300):
         record.add(number * 33_333, (number % 7 - 3) * 4_000)
@@ -131,7 +131,7 @@ def test_plot_shows_points_and_limits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("skew_us", [0, 50, -300_000, 2_000_000])
 def test_plot_takes_any_range(tmp_path: Path, skew_us: int) -> None:
-    """A single point, tiny and huge skew: the plot is made."""
+    """A single point, tiny and huge skew: the plot is drawn."""
     record = SkewRecord()
     record.add(0, skew_us)
     draw_skew(record, tmp_path / "skew.png")

@@ -1,4 +1,4 @@
-"""A `LIVE` conversation for as long as wanted: a sine that never ends, over a network, into a sound card that drifts."""
+"""A `LIVE` conversation of any length: an endless sine, over a network, into a sound card that drifts."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tests.edge_client.simulation.world import SoundCard, World
 
 PAYLOAD_US = 20_000
 SINE_HZ = 450
-"""Nine periods a payload: all payloads are alike."""
+"""Nine periods a payload: all payloads are equal."""
 AMPLITUDE = 16_000
 MINUTE_US = 60_000_000
 
 
 @dataclass
 class Listener:
-    """Hears what the card plays, and keeps figures only."""
+    """Receives the card's output, and keeps figures only."""
 
     largest_step: float = 0.0
-    """Beyond the sine's own, of full scale."""
+    """Steps beyond the sine's own, as a fraction of full scale."""
     sounding: int = 0
     silent: int = 0
     _last: int = 0
     _own: float = field(default=2 * np.pi * SINE_HZ / RATE_HZ * AMPLITUDE)
 
     def hear(self, block: Pcm) -> None:
-        """A block as played."""
+        """Count a block as played."""
         steps = np.abs(np.diff(block.astype(np.int32), prepend=self._last))
         self.largest_step = max(self.largest_step, (float(steps.max()) - self._own) / 32_768)
         self._last = int(block[-1])
@@ -44,12 +44,12 @@ class Listener:
 
 @dataclass(frozen=True)
 class LiveFigures:
-    """What came of it. Delays are from sending to hearing, in ms; those of the first minute do not count."""
+    """The result. Delays are from sending to hearing, in ms; those of the first minute do not count."""
 
     minutes: float
     ppm: float
     gaps_by_minute: tuple[int, ...]
-    """Times that sound was missing when it was due, whether filler covered it or not."""
+    """How often sound was missing when it was due, whether filler covered it or not."""
     delay_min_ms: float
     delay_p50_ms: float
     delay_max_ms: float
@@ -62,7 +62,7 @@ class LiveFigures:
 
     @property
     def gaps_after_first_minute(self) -> int:
-        """Of which at most one in ten minutes is allowed."""
+        """Gaps after the first minute; at most one in ten minutes is allowed."""
         return sum(self.gaps_by_minute[1:])
 
 
@@ -71,7 +71,7 @@ def _stand(world: World, card: SoundCard, length_us: int) -> None:
 
 
 def run_live(network: Network, *, minutes: float, ppm: float = 0.0, seed: int = 0, xruns: Sequence[tuple[int, int]] = ()) -> LiveFigures:
-    """Play it, and tell. `xruns`: when the card stands, and for how long."""
+    """Play it, and return the result. `xruns`: when the card stalls, and for how long."""
     listener = Listener()
     card = SoundCard(listener.hear, ppm=ppm)
     world = World(card)

@@ -1,4 +1,4 @@
-"""When payloads arrive, by seed: delay, jitter, spikes, stalls, and reordering where the way does not keep order."""
+"""Arrival times of payloads, by seed: delay, jitter, spikes, stalls, and reordering if the path does not keep order."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A way from the relay to the device. Times in µs."""
+    """A path from the relay to the device. Times in µs."""
 
     delay_us: int = 50_000
     jitter_us: int = 0
-    """Uniform, either way."""
+    """Uniform, in both directions."""
     spike_share: float = 0.0
     spike_us: int = 0
     stalls: tuple[tuple[int, int], ...] = ()
-    """From when nothing comes, and for how long; all of it comes at the end."""
+    """When a stall begins, and its length; all delayed payloads arrive at its end."""
     keeps_order: bool = True
-    """As TCP does: what is late holds back what follows."""
+    """As over TCP: a late payload holds back those after it."""
 
     def arrivals(self, count: int, period_us: int, rng: np.random.Generator) -> list[int]:
-        """When each of `count` payloads comes that leave every `period_us`, from 0 on."""
+        """Arrival time of each of `count` payloads sent every `period_us`, from 0 on."""
         delays = self.delay_us + rng.integers(-self.jitter_us, self.jitter_us + 1, count)
         delays = delays + np.where(rng.random(count) < self.spike_share, self.spike_us, 0)
         times = (np.arange(count, dtype=np.int64) * period_us + delays).tolist()
@@ -36,4 +36,4 @@ class Network:
 
 CALM = Network()
 ROUGH = Network(jitter_us=40_000, spike_share=0.01, spike_us=200_000)
-"""50 ± 40 ms, and of each hundred payloads one 200 ms later still."""
+"""50 ± 40 ms, and one in each hundred payloads 200 ms later still."""

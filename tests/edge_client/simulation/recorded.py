@@ -1,4 +1,4 @@
-"""What is spliced: a sine, and a person's speech where it is installed."""
+"""The clips that are spliced: a sine, and a person's speech if installed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.lab.data import alsa_sample
 
 
 def speech() -> Pcm:
-    """`Front_Center.wav` of Debian's alsa-utils, 48 kHz. Skips a test where it is absent."""
+    """`Front_Center.wav` of Debian's alsa-utils, 48 kHz. Skips a test if it is missing."""
     with wave.open(str(alsa_sample("Front_Center.wav"))) as file:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
 def clips() -> Iterator[tuple[str, Pcm]]:
-    """All of them, by name."""
+    """All clips, by name."""
     yield "sine", sine()
     yield "speech", speech()

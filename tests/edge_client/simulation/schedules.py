@@ -1,7 +1,7 @@
 """Random schedules of a relay, by seed, against a model of what must be heard.
 
-The relay opens, feeds, ends, interrupts, pauses and resumes conversations over a network with jitter. Now and then the sound
-card stands, or the link breaks: what is on its way is lost, and after a while the relay sends again what the device does not
+The relay opens, feeds, ends, interrupts, pauses and resumes conversations over a network with jitter. Occasionally the sound
+card stalls, or the link breaks: messages in transit are lost, and after a while the relay resends what the device does not
 hold. The model knows what was sent; what must be heard of it follows from the `finished` events alone.
 """
 
@@ -30,7 +30,7 @@ _WEIGHTS = (0.08, 0.16, 0.32, 0.1, 0.06, 0.07, 0.09, 0.07, 0.05)
 
 @dataclass
 class Sent:
-    """All that the relay knows of a conversation."""
+    """The relay's state of a conversation."""
 
     opened: ConversationOpen
     payloads: list[Payload] = field(default_factory=list)
@@ -40,14 +40,14 @@ class Sent:
 
     @cached_property
     def signal(self) -> Pcm:
-        """What it sounds like: noise without zeros, and no two sound alike."""
+        """Its sound: noise without zeros; no two are alike."""
         random = np.random.default_rng(int(self.opened.conversation_id))
         return random.integers(1, 30_000, 3 * RATE_HZ, np.int16)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was wrong with a schedule; nothing, it is hoped."""
+    """The errors of a schedule; none are expected."""
 
     seed: int
     conversations: int
@@ -55,7 +55,7 @@ class Verdict:
     samples: int
     """Samples of media that were heard."""
     gaps: int
-    """Times that sound ran dry."""
+    """Number of underruns."""
     faults: tuple[str, ...]
 
 
@@ -72,7 +72,7 @@ class Schedule:
         self._last_us = 0
 
     def run(self) -> None:
-        """Do random steps, then bring everything to its end."""
+        """Perform random steps, then finish everything."""
         for _ in range(STEPS):
             self._step(str(self._rng.choice(_WHAT, p=_WEIGHTS)))
             self._pass(int(self._rng.integers(0, 200_000)))
@@ -133,7 +133,7 @@ class Schedule:
         self._arrive(message)
 
     def _arrive(self, message: Message) -> None:
-        """Over the link that stands now; in order."""
+        """Send over the current link, in order."""
         self._last_us = max(self._last_us, self.world.now_us + 10_000 + int(self._rng.integers(0, 80_000)))
         link = self._link
         self.world.at(self._last_us, lambda: self._deliver(message, link))
@@ -169,7 +169,7 @@ class Schedule:
                 self.pts.append((view.conversation_id, view.audible_pts_us))
 
     def finished(self) -> list[tuple[str, Finished]]:
-        """What was told to be over, in order."""
+        """Ids of the conversations reported as finished, in order."""
         return [
             (output.conversation_id, output.body)
             for _, output in self.world.outputs
@@ -194,10 +194,9 @@ def judge(seed: int) -> Verdict:
 
 
 def judge_sound(signals: Mapping[str, Pcm], told: Sequence[tuple[str, Finished]], heard: Pcm, faults: list[str]) -> int:
-    """What is heard are the beginnings of conversations, as long as their `finished` says, in that order, and filler between.
+    """Check that the beginnings of conversations are heard, as long as their `finished` states, in that order, with filler in between.
 
-    Returns how many of their samples were heard.
-    """
+    Returns how many of their samples were heard."""
     at = samples = 0
     for conversation_id, finished in told:
         frames = round(finished.position_us * RATE_HZ / 1e6)
@@ -211,15 +210,14 @@ def judge_sound(signals: Mapping[str, Pcm], told: Sequence[tuple[str, Finished]]
 
 
 def _stale(signals: Mapping[str, Pcm], stretch: Pcm, playing: str) -> list[str]:
-    """Sound of other conversations where only this one may be heard."""
+    """Find sound of other conversations where only this one may be heard."""
     return [f"{other} is heard while {playing} plays" for other in signals if other != playing and _holds(stretch, signals[other])]
 
 
 def _judge_lengths(schedule: Schedule, told: Sequence[tuple[str, Finished]], filler: int, faults: list[str]) -> None:
-    """A conversation that is not interrupted is heard whole, and nothing beyond the media but the filler of declared gaps.
+    """Check that a conversation that is not interrupted is heard whole, and nothing beyond its media but filler of declared gaps.
 
-    A position is in whole microseconds: one sample more may be heard of each conversation that was interrupted.
-    """
+    A position is in whole microseconds: one more sample may be heard of each conversation that was interrupted."""
     for conversation_id, finished in told:
         frames, length = round(finished.position_us * RATE_HZ / 1e6), len(schedule.sent[conversation_id].payloads) * PAYLOAD_FRAMES
         if not finished.interrupted and frames != length:
@@ -232,7 +230,7 @@ def _judge_lengths(schedule: Schedule, told: Sequence[tuple[str, Finished]], fil
 
 
 def _holds(stretch: Pcm, signal: Pcm) -> bool:
-    """Whether 24 of its samples in a row are in there, from the start of any of its payloads on."""
+    """Whether it contains 24 of its samples in a row, counted from the start of any of its payloads."""
     if len(stretch) < 24:
         return False
     firsts = signal[::PAYLOAD_FRAMES]

@@ -1,4 +1,4 @@
-"""Gaps and stalls in a sine and in speech, and what is heard at the joints."""
+"""Gaps and stalls in a sine and in speech, and the audible result at the joints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class SpliceFigures:
-    """What came of it."""
+    """The result."""
 
     clip: str
     format: str
@@ -33,7 +33,7 @@ class SpliceFigures:
     largest_step_dbfs: float
     """The largest jump between two samples beyond the jumps beside it and those of the clean clip there; a click is one."""
     filled_share: float
-    """How loud the time of lost payloads is, of how loud it is without loss (median)."""
+    """Loudness during lost payloads, relative to that without loss (median)."""
 
 
 def encode(clip: Pcm, format: AudioFormat) -> list[bytes]:
@@ -50,7 +50,7 @@ def encode(clip: Pcm, format: AudioFormat) -> list[bytes]:
 
 
 def play(payloads: list[bytes], format: AudioFormat, *, lost: frozenset[int] = frozenset(), stall: tuple[int, int] = (0, 0)) -> Pcm:
-    """What is heard of payloads that come every 20 ms, without those that are lost, and with a stall from and for how long."""
+    """The output for payloads that arrive every 20 ms, without the lost ones, and with a stall of given start and length."""
     blocks: list[Pcm] = []
     world = World(SoundCard(blocks.append))
     world.arrive(0, open_("a", motion=None, pacing=Pacing.LIVE, audio=format))
@@ -67,10 +67,9 @@ def play(payloads: list[bytes], format: AudioFormat, *, lost: frozenset[int] = f
 
 
 def largest_step(heard: Pcm, clean: Pcm) -> float:
-    """The largest isolated jump, in dBFS, beyond what the clip without gaps does within 10 ms of the same place.
+    """The largest isolated jump, in dBFS, beyond those of the clip without gaps within 10 ms of the same place.
 
-    Speech has jumps of its own, in its fricatives. The two are aligned as far as nothing was skipped between.
-    """
+    Speech has jumps of its own, in its fricatives. The two are aligned as long as nothing was skipped in between."""
     count = min(len(heard), len(clean)) - 3
     block = RATE_HZ // 100
     blocks = _isolated(clean[: count // block * block + 3]).reshape(-1, block).max(axis=1)
@@ -86,7 +85,7 @@ def _isolated(samples: Pcm) -> NDArray[np.int32]:
 
 
 def splice(name: str, clip: Pcm, format_name: str) -> SpliceFigures:
-    """Lose every ninth payload and, in another run, let the network stall for 300 ms in the middle."""
+    """Lose every ninth payload and, in another run, stall the network for 300 ms in the middle."""
     format = FORMATS[format_name]
     payloads = encode(np.concatenate((clip, np.zeros(RATE_HZ // 10, np.int16))), format)
     lost = frozenset(range(12, len(payloads) - 4, 9))

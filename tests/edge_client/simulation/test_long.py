@@ -20,7 +20,7 @@ ONE_STALL = Network(stalls=((90_000_000, 1_000_000),))
 
 
 class Row(NamedTuple):
-    """What a run came to."""
+    """The figures of a run."""
 
     name: str
     passed: bool
@@ -39,7 +39,7 @@ def _whole(figures: LiveFigures) -> bool:
 
 
 def drift(seed: int, cases: int) -> Iterator[Row]:
-    """An hour against a card that runs fast or slow, over a calm network: no gap, and the delay stays."""
+    """An hour with a card that runs fast or slow, over a calm network: no gap, and the delay stays the same."""
     for ppm in (500.0, -500.0):
         figures = run_live(CALM, minutes=MINUTES, ppm=ppm, seed=seed)
         steady = figures.delay_max_ms - figures.delay_min_ms < 20
@@ -56,14 +56,14 @@ def jitter(seed: int, cases: int) -> Iterator[Row]:
 
 
 def stall(seed: int, cases: int) -> Iterator[Row]:
-    """Nothing comes for a second: one gap, in which the delay grows, and behind it the delay is within its bounds."""
+    """Nothing arrives for a second: one gap, in which the delay grows, and after it the delay is within its bounds."""
     figures = run_live(ONE_STALL, minutes=3, seed=seed)
     passed = _whole(figures) and figures.gaps_by_minute == (0, 1, 0) and figures.delay_last_ms < 550
     yield _live_row("stall of 1 s", figures, passed=passed)
 
 
 def xruns(seed: int, cases: int) -> Iterator[Row]:
-    """The card stands for 60 ms each 47 s, and once for 1.5 s: what it took is skipped, and nothing else."""
+    """The card stalls for 60 ms each 47 s, and once for 1.5 s: the sound of that time is skipped, and nothing else."""
     stands = [*((begin * 1_000_000, 60_000) for begin in range(20, 560, 47)), (400_000_000, 1_500_000)]
     figures = run_live(ROUGH, minutes=10, ppm=200, seed=seed, xruns=stands)
     passed = _whole(figures) and figures.gaps_after_first_minute <= 1 and figures.delay_last_ms < 420
@@ -82,7 +82,7 @@ def schedules(seed: int, cases: int) -> Iterator[Row]:
 
 
 def splices(seed: int, cases: int) -> Iterator[Row]:
-    """Lost payloads and stalls: no joint is heard, and what is lost is filled."""
+    """Lost payloads and stalls: no joint is audible, and losses are concealed."""
     for name, clip in clips():
         for format_name in FORMATS:
             figures = splice(name, clip, format_name)
@@ -95,7 +95,7 @@ def splices(seed: int, cases: int) -> Iterator[Row]:
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("simulation", [drift, jitter, stall, xruns, schedules, splices])
 def test_long(simulation: Callable[[int, int], Iterator[Row]], request: pytest.FixtureRequest) -> None:
-    """Prints a line for each run; `--seed` and `--cases` (of the schedules) choose others."""
+    """Print a line for each run; `--seed` and `--cases` (of the schedules) choose others."""
     seed, cases = request.config.getoption("--seed"), request.config.getoption("--cases") or 1_000
     failed = []
     for row in simulation(seed, cases):

@@ -17,7 +17,7 @@ from tests.edge_client.simulation.splices import FORMATS, sine, splice
 
 @pytest.mark.parametrize("ppm", [500.0, -500.0])
 def test_a_card_that_drifts_is_followed(ppm: float) -> None:
-    """Two minutes at the largest drift, 60 ms apart by then: no gap, nothing skipped, no step, and the delay stays."""
+    """Two minutes at the largest drift, 60 ms apart by then: no gap, nothing skipped, no step, and the delay stays the same."""
     figures = run_live(CALM, minutes=2, ppm=ppm)
     assert figures.gaps_by_minute == (0, 0)
     assert figures.skipped_payloads == 0
@@ -28,7 +28,7 @@ def test_a_card_that_drifts_is_followed(ppm: float) -> None:
 
 
 def test_jitter_is_borne_after_the_first_minute() -> None:
-    """50 ± 40 ms, each hundredth payload 200 ms later still, and drift: at most one gap, and the delay is no more than it takes."""
+    """50 ± 40 ms, each hundredth payload 200 ms later still, and drift: at most one gap, and the delay is no more than needed."""
     figures = run_live(ROUGH, minutes=3, ppm=200, seed=1)
     assert figures.gaps_after_first_minute <= 1
     assert figures.delay_max_ms < 400
@@ -37,7 +37,7 @@ def test_jitter_is_borne_after_the_first_minute() -> None:
 
 
 def test_a_way_that_does_not_keep_order_is_put_right() -> None:
-    """Payloads overtake each other by up to 80 ms: they come out in order, without a step."""
+    """Payloads overtake each other by up to 80 ms: they are played in order, without a step."""
     figures = run_live(Network(jitter_us=40_000, keeps_order=False), minutes=2, seed=3)
     assert figures.gaps_after_first_minute == 0
     assert figures.largest_step_dbfs < -40
@@ -45,7 +45,7 @@ def test_a_way_that_does_not_keep_order_is_put_right() -> None:
 
 
 def test_a_stall_is_one_gap() -> None:
-    """Nothing comes for a second: sound is back with the data, late sound is skipped, and the delay stays within its bounds."""
+    """Nothing arrives for a second: sound is back with the data, late sound is skipped, and the delay stays within its bounds."""
     figures = run_live(Network(stalls=((20_000_000, 1_000_000),)), minutes=1)
     assert sum(figures.gaps_by_minute) == 1
     assert 25 <= figures.skipped_payloads <= 50
@@ -54,7 +54,7 @@ def test_a_stall_is_one_gap() -> None:
 
 
 def test_a_card_that_stands_is_caught_up_with() -> None:
-    """A driver that is started anew takes 1.5 s: as much sound is skipped, and the delay is what it was."""
+    """The restart of a driver takes 1.5 s: as much sound is skipped, and the delay is the same as before."""
     figures = run_live(CALM, minutes=1, xruns=((15_000_000, 1_500_000),))
     assert figures.skipped_payloads == pytest.approx(75, abs=4)
     assert figures.delay_last_ms == pytest.approx(figures.delay_first_ms, abs=SKIP_FROM_US / 1_000)
@@ -63,20 +63,20 @@ def test_a_card_that_stands_is_caught_up_with() -> None:
 
 
 def test_the_same_seed_makes_the_same_figures() -> None:
-    """So that what was found can be looked at."""
+    """So that findings can be reproduced."""
     assert run_live(ROUGH, minutes=0.2, ppm=100, seed=7) == run_live(ROUGH, minutes=0.2, ppm=100, seed=7)
     assert judge(7) == judge(7)
 
 
 @pytest.mark.parametrize("seed", range(0, 30, 10))
 def test_random_schedules_are_as_the_model_says(seed: int) -> None:
-    """Interrupts, pauses, queues and broken links: nothing stale, lost or doubled, PTS forward, one finished event for each."""
+    """Interrupts, pauses, queues and broken links: no stale, lost or duplicate sound, increasing PTS, one finished event for each."""
     for number in range(seed, seed + 10):
         assert judge(number).faults == ()
 
 
 def test_the_model_sees_what_is_lost_and_stale() -> None:
-    """A judge that never finds anything proves nothing."""
+    """The model must detect errors, or its silence proves nothing."""
     signals = {"a": noise(4_800), "b": noise(4_800, start=15_000)}
     told = [("a", Finished(100_000, False, "completed")), ("b", Finished(100_000, False, "completed"))]
     whole = np.concatenate((signals["a"], signals["b"]))
@@ -93,7 +93,7 @@ def test_the_model_sees_what_is_lost_and_stale() -> None:
 @pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize("clip", ["sine", "speech"])
 def test_no_joint_is_heard(clip: str, format_name: str) -> None:
-    """Lost payloads and a stall make no step above −40 dBFS, and the time of what is lost is filled."""
+    """Lost payloads and a stall cause no step above −40 dBFS, and losses are concealed."""
     figures = splice(clip, sine() if clip == "sine" else speech(), format_name)
     assert figures.joints >= 8
     assert figures.largest_step_dbfs < -40

@@ -1,4 +1,4 @@
-"""Virtual time: a playback engine, a sound card with a clock of its own, and what happens when."""
+"""Virtual time: a playback engine, a sound card with its own clock, and scheduled actions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TICK_US = 10_000
 
 
 class SoundCard(SteppedSink):
-    """A virtual device whose clock runs `ppm` fast, and that can be made to stand (an xrun, or a driver that is started anew)."""
+    """A virtual device whose clock runs `ppm` fast, and that can be stalled (an xrun, or the restart of a driver)."""
 
     def __init__(self, tap: Tap, *, ppm: float = 0.0) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class SoundCard(SteppedSink):
 
     @property
     def due_us(self) -> int:
-        """When the next block is to be played."""
+        """When the next block is due."""
         return round(self._due_us)
 
     def step(self, time_us: int) -> None:
@@ -38,7 +38,7 @@ class SoundCard(SteppedSink):
         self._due_us += self._period_us
 
     def stand(self, now_us: int, duration_us: int) -> None:
-        """Play nothing for a while; nothing is lost."""
+        """Play nothing for a while; no samples are lost."""
         self._standing = standing(super().anchor(), now_us)
         self._due_us += duration_us
 
@@ -48,7 +48,7 @@ class SoundCard(SteppedSink):
 
 
 class PlainCard(PlainSink):
-    """Exactly what was pulled, without fades, on an even grid; it too can be made to stand."""
+    """Exactly the pulled samples, without fades, on an even grid; it too can be stalled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class PlainCard(PlainSink):
         self.due_us += PERIOD_US
 
     def stand(self, now_us: int, duration_us: int) -> None:
-        """Play nothing for a while; nothing is lost."""
+        """Play nothing for a while; no samples are lost."""
         self._standing = standing(super().anchor(), now_us)
         self.due_us += duration_us
 
@@ -72,12 +72,12 @@ class PlainCard(PlainSink):
 
 
 def standing(anchor: Anchor | None, now_us: int) -> Anchor | None:
-    """Where playout stands from now on."""
+    """The current position of playout."""
     return None if anchor is None else Anchor(anchor.frame_at(now_us), now_us, 0.0, anchor.limit_frame)
 
 
 class World:
-    """Runs a player. What is scheduled for one instant happens in the order of scheduling: before the tick, behind the card."""
+    """Runs a player. Actions scheduled for one instant run in the order of scheduling: before the tick, after the card."""
 
     def __init__(self, card: SoundCard | PlainCard, config: PlaybackConfig | None = None) -> None:
         self.card = card
@@ -90,15 +90,15 @@ class World:
         self._order = itertools.count()
 
     def at(self, time_us: int, action: Callable[[], None]) -> None:
-        """Do this then."""
+        """Schedule an action."""
         heapq.heappush(self._events, (max(time_us, self.now_us), next(self._order), action))
 
     def arrive(self, time_us: int, message: Message) -> None:
-        """This comes from the relay then."""
+        """Schedule a message from the relay."""
         self.at(time_us, lambda: self.playback.handle(message, self.now_us))
 
     def run(self, until_us: int) -> None:
-        """Let time pass."""
+        """Advance the time."""
         while True:
             event_us = self._events[0][0] if self._events else until_us
             next_us = min(self.card.due_us, event_us, self._tick_us)
@@ -115,7 +115,7 @@ class World:
                 self._tick_us += TICK_US
 
     def events(self, conversation_id: str | None = None) -> list[PlayerEventBody]:
-        """What the player told of a conversation, or of all."""
+        """The player's reports on a conversation, or on all."""
         return [
             output.body
             for _, output in self.outputs

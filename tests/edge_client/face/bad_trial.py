@@ -1,4 +1,4 @@
-"""A stand-in for `edge_client.face.gl.trial` over drivers that misbehave; SDL's driver names the way. Run as a module."""
+"""A replacement for `edge_client.face.gl.trial` over drivers that misbehave; SDL's driver names the kind. Run as a module."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def main() -> None:
         case "hang-when-smooth":
             sys.stdout.write(PLAIN + "\n")
             sys.stdout.flush()
-            os.kill(os.getpid(), signal.SIGALRM)  # what the trial has set for itself
+            os.kill(os.getpid(), signal.SIGALRM)  # set by the trial itself
         case "chatter":
             sys.stdout.write("MESA: warning: something\n" + PLAIN + "\n" + json.dumps({"samples": 4}) + "\n")
         case "refuse":

@@ -1,4 +1,4 @@
-"""A real client's window on an X server: the command is run, its window is found, resized and looked at from outside."""
+"""A real client's window on an X server: the command is run, its window is found, resized and read from outside."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ClientWindow:
     window: Window
 
     def resize(self, width: int, height: int) -> None:
-        """As a window manager does it, at the screen's corner; returns when the X server has done so."""
+        """Resize as a window manager does, at the screen's corner; returns when the X server has done so."""
         self.window.configure(x=0, y=0, width=width, height=height)
         self.display.sync()
 
@@ -42,7 +42,7 @@ class ClientWindow:
         return _pixels(self.window)
 
     def assert_draws(self) -> None:
-        """The client lives, and what is in its window changes."""
+        """Check that the client runs, and that its window changes."""
         before, until = self.look(), time.monotonic() + PATIENCE_S
         while (self.look() == before).all():
             assert self.process.poll() is None, self.log.read_text()
@@ -52,7 +52,7 @@ class ClientWindow:
 
 @contextmanager
 def client_window(display_name: str, log: Path, *options: str, variables: Mapping[str, str] | None = None) -> Iterator[ClientWindow]:
-    """Run `edge-client` with a window on an X display; it draws when this is entered, and ends well when it is left."""
+    """Run `edge-client` with a window on an X display; it draws on entry, and must exit normally afterwards."""
     environment = {**os.environ, "DISPLAY": display_name, "WAYLAND_DISPLAY": "", "PYTHONFAULTHANDLER": "1", **(variables or {})}
     command = [sys.executable, "-m", "edge_client", "--relay", "127.0.0.1:1", "--audio-sink", "virtual", *options]
     display = Display(display_name)
@@ -72,7 +72,7 @@ def client_window(display_name: str, log: Path, *options: str, variables: Mappin
 
 
 def resize_own_window(display_name: str, width: int, height: int) -> None:
-    """Resize the one client window on an X display, which may be this process's."""
+    """Resize the only client window on an X display, which may be this process's."""
     display = Display(display_name)
     try:
         window = _find(display)
@@ -84,7 +84,7 @@ def resize_own_window(display_name: str, width: int, height: int) -> None:
 
 
 def look_at_own_window(display_name: str) -> Picture:
-    """The pixels of the one client window on an X display, which may be this process's."""
+    """The pixels of the only client window on an X display, which may be this process's."""
     display = Display(display_name)
     try:
         window = _find(display)

@@ -1,4 +1,4 @@
-"""Fixtures of the face's tests: the heads that ship, off-screen renderers, and an X server."""
+"""Fixtures of the face's tests: the built-in heads, off-screen renderers, and an X server."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ SIZE = (800, 480)
 
 
 HEADS = [name if name == DEFAULT_HEAD else pytest.param(name, marks=pytest.mark.slow) for name in CAST]
-"""The default suite draws the default head, the slow one all that ship."""
+"""The default suite draws the default head, the slow one all built-in heads."""
 
 
 @pytest.fixture(scope="session", params=HEADS)
 def head_name(request: pytest.FixtureRequest) -> str:
-    """A head that ships."""
+    """The name of a built-in head."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def head(head_name: str) -> Head:
-    """It, from its file."""
+    """The head, from its file."""
     return load_head(head_file(head_name))
 
 
 @pytest.fixture(scope="module")
 def gles(head_name: str) -> Iterator[Renderer]:
-    """It, drawn off-screen."""
+    """The head, drawn off-screen."""
     renderer = open_face(choice="gles", size=SIZE, fullscreen=False, headless=True, head_file=head_file(head_name)).renderer
     yield renderer
     renderer.close()
@@ -50,7 +50,7 @@ def flat() -> Iterator[Renderer]:
 
 @pytest.fixture(scope="session")
 def x_display() -> Iterator[str]:
-    """The name of a virtual X display of 1280 by 720; skipped where Xvfb is not installed."""
+    """The name of a virtual X display of 1280 by 720; skipped if Xvfb is not installed."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed")
     with virtual_display((1280, 720)) as name:

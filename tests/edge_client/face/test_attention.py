@@ -1,4 +1,4 @@
-"""The face attends when somebody begins to speak through it."""
+"""The face is attentive when a conversation begins."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STEP_US = 10_000
 
 
 def levels(attention: Attention, state: PlayerState, start_us: int, us: int) -> list[float]:
-    """Asked every 10 ms."""
+    """Requested every 10 ms."""
     return [attention.level(state, now_us) for now_us in range(start_us, start_us + us, STEP_US)]
 
 
 def test_it_rises_holds_and_falls() -> None:
-    """At rest none; full soon after a conversation is there; gone some time into its being heard, until the next one."""
+    """None at rest; full soon after a conversation begins; gone some time after it is heard, until the next one."""
     attention = Attention()
     assert max(levels(attention, PlayerState.IDLE, 0, 1_000_000)) == 0
     rising = levels(attention, PlayerState.BUFFERING, 1_000_000, RISE_US + 2 * STEP_US)
@@ -41,7 +41,7 @@ def test_a_conversation_that_begins_at_once_is_attended_too() -> None:
 
 
 def test_eyes_come_home_and_brows_rise() -> None:
-    """All else is idle life's, and no weight leaves its limits."""
+    """Everything else is from idle motion, and no weight exceeds its limits."""
     idle = next(pose for pose in (IdleLife(3).pose(second) for second in range(100)) if abs(pose[LEFT_EYE_ROTATION]).max() > 0.05)
     full = attentive(idle, 1.0)
     assert abs(full[LEFT_EYE_ROTATION]).max() == 0

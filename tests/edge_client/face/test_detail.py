@@ -1,4 +1,4 @@
-"""How finely the head is drawn."""
+"""The level of detail of the drawn head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_client.face.detail import MOST_S, TIMED_PICTURES, DetailLevel
     [("auto", True, "low"), ("auto", False, "high"), ("low", False, "low"), ("high", True, "high")],
 )
 def test_where_it_begins(choice: str, software: bool, level: str) -> None:
-    """A CPU draws coarsely unless told otherwise; what was chosen is taken."""
+    """A CPU draws coarsely by default; a level set by the user is used."""
     assert DetailLevel(choice, software=software).level == level  # type: ignore[arg-type]
 
 
@@ -26,7 +26,7 @@ def test_slow_pictures_make_it_fall_once() -> None:
 
 
 def test_a_few_slow_pictures_do_not_count() -> None:
-    """Nor does a level that was chosen fall, however slow it is."""
+    """Nor does a level set by the user fall, however slow it is."""
     detail, chosen = DetailLevel("auto", software=False), DetailLevel("high", software=False)
     assert not any(detail.falls(1.0 if index % 3 == 0 else 0.010) for index in range(300))
     assert not any(chosen.falls(1.0) for _ in range(100))

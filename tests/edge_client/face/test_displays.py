@@ -1,4 +1,4 @@
-"""Finding displays, on folders and sockets of our own."""
+"""Finding displays, in folders and sockets of the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_client.face.displays import DesktopDisplay, desktop_displays
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Folders of X and of run-time sockets; nobody listens at the second X, and the third has no number."""
+    """Folders of X and of run-time sockets; the second X socket has no listener, and the third has no number."""
     x11, runtime = tmp_path / "x11", tmp_path / "run" / str(os.getuid())
     x11.mkdir()
     runtime.mkdir(parents=True)
@@ -37,7 +37,7 @@ def names(environment: dict[str, str], folders: tuple[Path, Path]) -> list[str]:
 
 
 def test_sockets_count_where_no_variable_names_a_display(folders: tuple[Path, Path]) -> None:
-    """What a variable names is what is wanted, and nothing else."""
+    """A display named by a variable is the only one."""
     assert names({}, folders) == ["wayland wayland-0", "x11 :0", "x11 :1"]
     assert names({"DISPLAY": ""}, folders) == ["wayland wayland-0", "x11 :0", "x11 :1"]
     assert names({"DISPLAY": ":1"}, folders) == ["x11 :1"]
@@ -51,7 +51,7 @@ def test_folders_that_are_not_there_hold_nothing(tmp_path: Path) -> None:
 
 
 def test_whether_a_display_answers(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """A socket on which nobody listens is a dead display; what cannot be asked is believed."""
+    """A socket without a listener is a dead display; one that cannot be checked is assumed to work."""
     wayland, zero, one = desktop_displays({}, x11_folder=folders[0], run_folder=folders[1])
     assert [display.answers() for display in (wayland, zero, one)] == [True, True, False]
     (odd,) = desktop_displays({"DISPLAY": "/odd/path:0"}, x11_folder=tmp_path, run_folder=tmp_path)
@@ -63,7 +63,7 @@ def test_whether_a_display_answers(folders: tuple[Path, Path], tmp_path: Path) -
 
 
 def test_a_display_brings_what_its_driver_reads(folders: tuple[Path, Path]) -> None:
-    """Whatever the program's own environment says."""
+    """For any environment of the program itself."""
     wayland, zero, _ = desktop_displays({}, x11_folder=folders[0], run_folder=folders[1])
     assert dict(zero.variables) == {"DISPLAY": ":0"}
     assert dict(wayland.variables) == {"WAYLAND_DISPLAY": "wayland-0", "XDG_RUNTIME_DIR": str(folders[1] / str(os.getuid()))}

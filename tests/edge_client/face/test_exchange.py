@@ -1,4 +1,4 @@
-"""Questions and answers as packets."""
+"""Requests and replies as packets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POSES = st.none() | st.lists(st.floats(-4, 4, width=32), min_size=POSE_SIZE, max
 
 @given(QUESTIONS)
 def test_questions_travel(question: Question) -> None:
-    """Unchanged, and never taken for JSON."""
+    """Unchanged, and never mistaken for JSON."""
     assert Question.unpack(question.pack()) == question
     assert not question.pack().startswith(b"{")
 

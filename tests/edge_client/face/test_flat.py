@@ -1,4 +1,4 @@
-"""The vector face: every shape shows, lips and lids do what their weights say, and only what changed is drawn."""
+"""The vector face: every shape is visible, lips and lids follow their weights, and only changed parts are drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.edge_client.face.poses import pose_of, turned
 from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
 from tests.lab.face.read_stamp import read_stamp
 
-# These do nothing by themselves: lips close only as far as the jaw has opened them.
+# These do nothing alone: lips close only as far as the jaw has opened them.
 _BASE = {"mouthClose": {"jawOpen": 0.6}}
 
 
@@ -51,7 +51,7 @@ def test_lips_are_shut_at_rest(flat: Renderer) -> None:
 
 
 def test_the_mouth_opens_with_the_jaw(flat: Renderer) -> None:
-    """Pixels follow the lip lines' own gap, and never step back."""
+    """Pixels follow the computed gap of the lips, and never decrease."""
     steps = np.linspace(0.15, 1, 8)
     seen = [mouth_opening_px(_drawn(flat, pose_of(jawOpen=step))) for step in steps]
     drawn = [lips_of(weights_of(pose_of(jawOpen=step))).opening for step in steps]
@@ -61,7 +61,7 @@ def test_the_mouth_opens_with_the_jaw(flat: Renderer) -> None:
 
 
 def test_mouth_close_shuts_an_open_jaw(flat: Renderer) -> None:
-    """A bilabial: the jaw hangs, the lips touch."""
+    """A bilabial: the jaw is open, the lips touch."""
     assert mouth_opening_px(_drawn(flat, pose_of(jawOpen=0.5))) > 20
     assert mouth_opening_px(_drawn(flat, pose_of(jawOpen=0.5, mouthClose=0.5))) == 0
 
@@ -87,7 +87,7 @@ def test_eyelids_close(flat: Renderer) -> None:
 
 
 def test_the_head_turns_and_comes_back(flat: Renderer) -> None:
-    """Turned, the picture differs; back at rest it is the same to the pixel, so nothing stale stays behind."""
+    """Turned, the picture differs; back at rest it is the same to the pixel, with no stale parts."""
     rest = _drawn(flat, neutral_pose())
     for head in ((0.2, 0, 0), (0, -0.3, 0), (0, 0, 0.2)):
         assert changed_part(rest, _drawn(flat, turned(head=head))) > 0.02
@@ -115,7 +115,7 @@ def test_the_stamp_is_readable(flat: Renderer) -> None:
 @given(st.lists(st.floats(-2, 3, width=32), min_size=52, max_size=52))
 @settings(max_examples=50, deadline=None)
 def test_lips_never_cross(weights: list[float]) -> None:
-    """Whatever the weights: upper above lower, outlines finite, corners left and right."""
+    """For any weights: upper above lower, outlines finite, corners left and right."""
     pose = neutral_pose()
     pose[BLENDSHAPES] = weights
     lips = lips_of(weights_of(pose))
@@ -128,5 +128,5 @@ def test_lips_never_cross(weights: list[float]) -> None:
 @given(st.lists(st.floats(-10, 10, width=32), min_size=64, max_size=64))
 @settings(max_examples=15, deadline=None)
 def test_any_pose_can_be_drawn(flat: Renderer, values: list[float]) -> None:
-    """Finite but wild values draw something, and size stays size."""
+    """Finite but extreme values draw something, and the size is unchanged."""
     assert _drawn(flat, np.array(values, np.float32)).shape == (480, 800, 3)

@@ -1,4 +1,4 @@
-"""Layout for round screens, and the wandering of the face that keeps screens from burning in."""
+"""Layout for round screens, and the slow movement of the face that prevents burn-in."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def outside_circle() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
 
 
 def test_a_tall_picture_ends_above_the_end_of_the_body() -> None:
-    """A bust that nothing was put below stays at the lower edge; a wide picture is laid out as ever."""
+    """A bust without anything below it stays at the lower edge; the layout of a wide picture is unchanged."""
     low = np.array([[0, -2.0, 0], [0, -2.75, 0]], np.float32)
     for size, inside in (((400, 1280), [True, False]), ((800, 480), [False, False])):
         rows = Camera(*size, end_y=-2.75).pixels(low)[:, 1]
@@ -49,7 +49,7 @@ def test_a_tall_picture_ends_above_the_end_of_the_body() -> None:
 
 @pytest.mark.parametrize("kind", ["flat", "gles"])
 def test_words_keep_within_a_round_screen(kind: str) -> None:
-    """All bright letters are in the circle; on a whole screen the sign and the figures are in its corners."""
+    """All bright letters are in the circle; on a rectangular screen the sign and the figures are in its corners."""
     for framing, lost in ((ROUND, False), (WHOLE, True)):
         renderer = opened(kind, (SIDE, SIDE), framing)
         letters = drawn(renderer, NOTICE).max(axis=2) > 200
@@ -58,13 +58,13 @@ def test_words_keep_within_a_round_screen(kind: str) -> None:
 
 
 def test_a_round_screen_shows_the_whole_head(head: Head) -> None:
-    """With some room about it."""
+    """With some margin."""
     spots = Camera(SIDE, SIDE, is_round=True).pixels(head.points[head.points[:, 1] > -0.9])
     assert np.hypot(*(spots - SIDE / 2).T).max() < 0.47 * SIDE
 
 
 def test_the_vector_face_has_a_body_in_a_tall_picture() -> None:
-    """The eyes are about the middle, and the shirt reaches the lower edge all across."""
+    """The eyes are near the middle, and the shirt covers the whole lower edge."""
     renderer = opened("flat", (200, 640), WHOLE)
     picture = drawn(renderer, Overlay())
     assert isinstance(renderer, FlatRenderer)
@@ -76,7 +76,7 @@ def test_the_vector_face_has_a_body_in_a_tall_picture() -> None:
 
 @given(st.floats(0, 1e7), st.integers(1, 64))
 def test_the_face_wanders_within_its_bound(time_s: float, most_px: int) -> None:
-    """It stands still for a minute."""
+    """It stays at one place for a minute."""
     times = iter([time_s, time_s // SHIFT_EVERY_S * SHIFT_EVERY_S])
     wander = Wander(Framing(wander_px=most_px), lambda: next(times))
     wander.moves(neutral_pose())
@@ -103,7 +103,7 @@ def test_the_face_wanders_over_the_whole_bound_and_never_while_it_speaks() -> No
 
 @pytest.mark.parametrize("kind", ["flat", "gles"])
 def test_a_picture_that_wanders_is_the_same_in_another_place(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moved by whole pixels, with the backdrop where it was."""
+    """Moved by whole pixels, with the backdrop unchanged."""
     now_s = 0.0
     monkeypatch.setattr(f"edge_client.face.{'flat' if kind == 'flat' else 'gles'}.time.monotonic", lambda: now_s)
     renderer = opened(kind, (320, 320), Framing(wander_px=20))

@@ -56,7 +56,7 @@ def test_every_shape_shows(gles: Renderer, name: str) -> None:
 
 
 def test_lips_are_sealed_at_rest(gles: Renderer) -> None:
-    """In pixels: neither teeth nor cavity between the lips of a face at rest."""
+    """In pixels: no teeth or cavity between the lips of a face at rest."""
     picture = _drawn(gles, neutral_pose())
     assert mouth_opening_px(picture) == 0
     box = mouth_box(picture)
@@ -78,13 +78,13 @@ def test_the_mouth_in_pixels_follows_the_mesh(gles: Renderer, head: Head) -> Non
 
 
 def test_mouth_close_shuts_an_open_jaw(gles: Renderer) -> None:
-    """A bilabial: the jaw hangs, the lips touch."""
+    """A bilabial: the jaw is open, the lips touch."""
     assert mouth_opening_px(_drawn(gles, pose_of(jawOpen=0.5))) > 20
     assert mouth_opening_px(_drawn(gles, pose_of(jawOpen=0.5, mouthClose=0.5))) < 5
 
 
 def test_eyelids_close(gles: Renderer, head: Head) -> None:
-    """With a blink the eye's place has the skin's colour all over: no white, no blue, no pupil."""
+    """During a blink the whole eye region has the skin's colour: no white, no blue, no pupil."""
     opened = _eye_pixels(head, _drawn(gles, neutral_pose())).astype(int)
     shut = _eye_pixels(head, _drawn(gles, pose_of(eyeBlink=1))).astype(int)
     assert ((opened[..., 2] > opened[..., 0]).mean()) > 0.1
@@ -92,7 +92,7 @@ def test_eyelids_close(gles: Renderer, head: Head) -> None:
 
 
 def test_gaze_moves_the_iris_the_right_way(gles: Renderer, head: Head) -> None:
-    """Towards the face's left is towards the picture's right."""
+    """The face's left is the picture's right."""
 
     def iris_x(yaw: float) -> float:
         pose = neutral_pose()
@@ -105,7 +105,7 @@ def test_gaze_moves_the_iris_the_right_way(gles: Renderer, head: Head) -> None:
 
 
 def test_the_window_in_the_eyes_stays_where_the_light_is(gles: Renderer, head: Head) -> None:
-    """The highlight is mirrored, not painted: it stays up and to the right of the pupil when the eyes look down or aside."""
+    """The highlight is a reflection: it stays up and to the right of the pupil when the eyes look down or aside."""
     for yaw, pitch in ((0.0, 0.0), (0.12, 0.0), (-0.12, 0.0), (0.0, 0.12)):
         pose = neutral_pose()
         pose[LEFT_EYE_ROTATION] = pose[RIGHT_EYE_ROTATION] = (pitch, yaw, 0)
@@ -117,7 +117,7 @@ def test_the_window_in_the_eyes_stays_where_the_light_is(gles: Renderer, head: H
 
 
 def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
-    """Turned, the picture differs; at rest again it is the same to the pixel. The shoulders stay."""
+    """Turned, the picture differs; at rest again it is the same to the pixel. The shoulders do not move."""
     rest = _drawn(gles, neutral_pose())
     for head_turn in ((0.2, 0, 0), (0, -0.3, 0), (0, 0, 0.2)):
         moved = _drawn(gles, turned(head=head_turn))
@@ -128,7 +128,7 @@ def test_the_head_turns_and_comes_back(gles: Renderer) -> None:
 
 @pytest.mark.parametrize(("texels", "rows"), [(2000, 1024), (1024, 1024), (725, 1024), (723, 512), (300, 256)])
 def test_paint_of_one_size_is_the_one_that_levels_would_choose(texels: float, rows: int) -> None:
-    """Halved until it is nearest by ratio to what the picture shows; its mean colour stays."""
+    """Halved until its ratio to the size shown is nearest to 1; its mean colour is unchanged."""
     paint = np.random.default_rng(1).integers(0, 256, (1024, 64, 3), np.uint8)
     small = halved(paint, halvings(len(paint), texels))
     assert small.shape == (rows, rows // 16, 3)
@@ -136,7 +136,7 @@ def test_paint_of_one_size_is_the_one_that_levels_would_choose(texels: float, ro
 
 
 def test_what_was_shown_can_be_read(gles: Renderer) -> None:
-    """Reading after showing gives the same picture as reading before, stamp included."""
+    """Reading after showing returns the same picture as reading before, stamp included."""
     gles.draw(pose_of(jawOpen=0.4), stamp=77)
     before = gles.read()
     gles.show()
@@ -145,7 +145,7 @@ def test_what_was_shown_can_be_read(gles: Renderer) -> None:
 
 
 def test_the_rig_is_quick() -> None:
-    """One pose takes at most a millisecond when the program runs numpy on one thread, as it does."""
+    """One pose takes at most a millisecond with numpy on one thread, as in the program."""
     program = (
         "import timeit, numpy\n"
         "from edge_client.face.head import load_head\n"
@@ -165,7 +165,7 @@ def test_the_rig_is_quick() -> None:
 
 @pytest.mark.parametrize("size", [(800, 480), (1280, 720), (480, 800), (300, 1200), (400, 1280), (600, 600)])
 def test_every_shape_of_screen_shows_the_whole_head(head_name: str, head: Head, size: tuple[int, int]) -> None:
-    """Nothing of the head is cut off, the eyes are about the middle, and the body reaches the lower edge."""
+    """No part of the head is cut off, the eyes are near the middle, and the body reaches the lower edge."""
     spots = Camera(*size).pixels(head.points[head.points[:, 1] > -1.0])
     assert 0.4 < Camera(*size).pixels(head.eye_centres)[0, 1] / size[1] < 0.5
     assert (spots >= 0).all()
@@ -174,11 +174,11 @@ def test_every_shape_of_screen_shows_the_whole_head(head_name: str, head: Head, 
     renderer = GlesRenderer(size, 0, "off-screen", head_file=head_file(head_name))
     lowest = _drawn(renderer, neutral_pose())[-1, size[0] // 2 - 40 : size[0] // 2 + 40].astype(int)
     renderer.close()
-    assert (lowest.max(1) > 45).all()  # neck or shirt; the backdrop has 30 there
+    assert (lowest.max(1) > 45).all()  # neck or shirt; the backdrop is 30 there
 
 
 def test_software_takes_one_sample_for_each_pixel() -> None:
-    """Unless smooth edges are asked for: they would double the cost."""
+    """Unless smooth edges are requested: they would double the cost."""
     renderer = open_renderer(choice="gles", size=(400, 240), fullscreen=False, headless=True)
     found = int(GL.glGetIntegerv(GL.GL_SAMPLES)) if is_software() else 0
     renderer.close()
@@ -186,7 +186,7 @@ def test_software_takes_one_sample_for_each_pixel() -> None:
 
 
 def test_edges_are_smooth_where_asked() -> None:
-    """With several samples for each pixel the head's outline has colours between hair and background, in what is read too."""
+    """With several samples for each pixel the head's outline has colours between hair and background, also when read back."""
 
     def sharpest_step(samples: int) -> int:
         start_sdl("offscreen", {})
@@ -200,7 +200,7 @@ def test_edges_are_smooth_where_asked() -> None:
 
 
 def test_lids_are_found_and_followed(head: Head) -> None:
-    """The eye's shader is told where the lids' edges are: apart at rest, both down with a look down, together in a blink."""
+    """The eye's shader receives the positions of the lids' edges: apart at rest, both down with a look down, together in a blink."""
     rig = Rig(head)
     for rims in lid_rims(head):
         up, down = rims.heights(rig.vertices(neutral_pose()))

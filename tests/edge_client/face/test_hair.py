@@ -1,4 +1,4 @@
-"""Hair: where it grows and falls, and that it is seen."""
+"""Hair: its roots and its fall, and its visibility."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.lab.face.pixels import changed_part, mouth_box
 @pytest.mark.parametrize("name", sorted(CUTS))
 @pytest.mark.parametrize("coarse", [False, True])
 def test_hair_frames_the_face_and_leaves_it_free(head: Head, name: str, coarse: bool) -> None:
-    """Finite, bounded, on both sides; nothing before eyes, nose or mouth; tips no lower than the cut says; the same each time."""
+    """Finite, bounded, on both sides; none in front of eyes, nose or mouth; tips no lower than the cut; the same each time."""
     cut = CUTS[name].coarse if coarse else CUTS[name]
     hair = grow(head, cut)
     assert np.isfinite(hair.points).all()
@@ -37,7 +37,7 @@ def test_hair_frames_the_face_and_leaves_it_free(head: Head, name: str, coarse: 
 
 
 def test_a_coarse_cut_costs_less_than_half(head: Head) -> None:
-    """In triangles, for a CPU that draws."""
+    """In triangles, for rendering by a CPU."""
     assert len(grow(head, CUTS["bob"].coarse).triangles) < 0.5 * len(grow(head, CUTS["bob"]).triangles)
 
 
@@ -51,7 +51,7 @@ def _drawn(hair: HairChoice, colours: FaceColours | None = None) -> Picture:
 
 
 def test_hair_is_seen_and_takes_the_chosen_colour() -> None:
-    """Locks differ from painted hair, the mouth is where it was, and a chosen colour tints the locks."""
+    """Locks differ from painted hair, the mouth is unchanged, and a chosen colour tints the locks."""
     painted, bob, red = _drawn("painted"), _drawn("bob"), _drawn("bob", FaceColours(hair=(150, 40, 30)))
     assert changed_part(painted, bob) > 0.05
     assert mouth_box(bob) == mouth_box(painted)

@@ -1,4 +1,4 @@
-"""The baked head: what is in the asset, and what happens without it."""
+"""The baked head: the contents of the asset, and what happens without it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HEAD_FILE = head_file(DEFAULT_HEAD)
 
 @pytest.fixture(scope="session", params=list(CAST))
 def head_name(request: pytest.FixtureRequest) -> str:
-    """Each that ships: nothing is drawn here."""
+    """Each built-in head: nothing is drawn here."""
     return str(request.param)
 
 
 def test_all_52_shapes_move_the_mesh(head: Head) -> None:
-    """The asset has ARKit's names in our order (else it is refused), and no shape is empty."""
+    """The asset has ARKit's names in our order (otherwise it is refused), and no shape is empty."""
     moves = np.abs(head.deltas.reshape(len(ARKIT_NAMES), head.moving, 6)[..., :3]).max((1, 2))
     assert dict(zip(ARKIT_NAMES, moves > 0.005, strict=True)) == dict.fromkeys(ARKIT_NAMES, True)
 
@@ -48,7 +48,7 @@ def test_the_mesh_is_whole(head: Head) -> None:
 
 
 def test_a_head_that_ships_is_small_and_known_by_its_colours(head_name: str, head: Head) -> None:
-    """Their colours stand in the table, for the face that is drawn without their files; the default's are those of both faces."""
+    """Their colours are in the table, for the face drawn without their files; the default's are those of both faces."""
     assert head_file(head_name).stat().st_size < 1_000_000
     assert head.is_built_in
     assert head.painted is not None
@@ -60,7 +60,7 @@ def test_a_head_that_ships_is_small_and_known_by_its_colours(head_name: str, hea
 
 
 def test_heads_are_told_by_name_or_file(tmp_path: Path) -> None:
-    """A name goes before a file of that name; a folder tells that the file is meant."""
+    """A built-in name has precedence over a file of that name; a path with a folder means the file."""
     assert head_file(DEFAULT_HEAD) == HEAD_FILE
     assert head_file("./maya") == Path("maya")
     assert head_file(f"{tmp_path}/mine.head") == tmp_path / "mine.head"
@@ -70,14 +70,14 @@ def test_heads_are_told_by_name_or_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_head_is_an_asset_error(tmp_path: Path) -> None:
-    """The error names the file and what to do."""
+    """The error names the file and the remedy."""
     with pytest.raises(AssetError, match=r"none\.npz.*import-head"):
         load_head(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize("keep", [0, 100, 200_000])
 def test_a_damaged_head_is_an_asset_error(tmp_path: Path, keep: int) -> None:
-    """A file cut short is refused, wherever it was cut."""
+    """A truncated file is refused, at any length."""
     broken = tmp_path / "head.npz"
     broken.write_bytes(HEAD_FILE.read_bytes()[:keep])
     with pytest.raises(AssetError):
@@ -105,7 +105,7 @@ def test_a_head_for_other_shapes_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_head_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name: str, value: NDArray[np.generic], says: str) -> None:
-    """A head may come from anywhere: nothing of it goes to the driver unchecked."""
+    """A head may be untrusted: no part of it reaches the driver unchecked."""
     with np.load(HEAD_FILE) as archive:
         arrays = {name: archive[name] for name in archive.files}
     np.savez(tmp_path / "other.npz", **(arrays | {name: value}))

@@ -1,4 +1,4 @@
-"""Idle life: reproducible, alive, and out of the mouth's way."""
+"""Idle motion: reproducible, never still, and without effect on the mouth of speech."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEP_S = 1 / 50
 
 
 def test_the_same_seed_lives_the_same_life() -> None:
-    """Equal seeds give equal poses at equal times, whatever was asked before; other seeds do not."""
+    """Equal seeds give equal poses at equal times, whatever was requested before; other seeds do not."""
     one, twin, other = IdleLife(7), IdleLife(7), IdleLife(8)
     times = [0.0, 3.7, 1.2, 59.9, 599.9]
     twin.pose(333.3)
@@ -38,7 +38,7 @@ def test_poses_are_in_range_at_any_time(seed: int, time_s: float) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_blinks_like_a_person(seed: int) -> None:
-    """8 to 35 whole blinks a minute, each shut for a short time, eyes open for most of it."""
+    """8 to 35 complete blinks a minute, each shut for a short time, eyes open for most of it."""
     life = IdleLife(seed)
     lids = np.array([life.pose(step * _STEP_S)[_BLINK] for step in range(round(60 / _STEP_S))])
     shut = lids > 0.8
@@ -59,7 +59,7 @@ def test_it_never_freezes_and_never_jumps() -> None:
 
 @pytest.mark.parametrize("seed", [1, 5])
 def test_gaze_meets_and_leaves_like_a_persons(seed: int) -> None:
-    """It meets the other's for most of the time, never for longer than seven seconds, and turns away for a second or two."""
+    """The gaze meets the viewer's for most of the time, never for longer than seven seconds, and turns away for a second or two."""
     life = IdleLife(seed)
     gaze = np.array([life.pose(step * _STEP_S)[LEFT_EYE_ROTATION] for step in range(round(120 / _STEP_S))])
     meets = np.hypot(gaze[:, 0], gaze[:, 1]) < 0.072
@@ -70,7 +70,7 @@ def test_gaze_meets_and_leaves_like_a_persons(seed: int) -> None:
 
 
 def test_a_turn_of_the_eyes_takes_as_long_as_it_is_wide() -> None:
-    """Most of the time the eyes rest. A saccade of A degrees takes about 25 ms + 2.4 ms × A."""
+    """The eyes rest for most of the time. A saccade of A degrees takes about 25 ms + 2.4 ms × A."""
     life, step_s = IdleLife(5), 1 / 500
     gaze = np.array([life.pose(step * step_s)[LEFT_EYE_ROTATION] for step in range(round(60 / step_s))])
     moving = np.abs(np.diff(gaze, axis=0)).max(1) > 1e-6
@@ -83,20 +83,20 @@ def test_a_turn_of_the_eyes_takes_as_long_as_it_is_wide() -> None:
 
 
 def test_the_script_repeats() -> None:
-    """After a cycle the blinks are the same again."""
+    """After a cycle the blinks repeat."""
     life = IdleLife(3)
     assert life.pose(10.0)[_BLINK] == life.pose(10.0 + CYCLE_S)[_BLINK]
 
 
 def test_speech_owns_the_mouth() -> None:
-    """Also if it says 0: the mouth of the two is the mouth of speech."""
+    """Even if it is 0: the mixed mouth is that of speech."""
     idle, speech = pose_of(jawOpen=0.5, mouthSmile=0.4), pose_of(mouthFunnel=0.7)
     both = combine(idle, speech)
     assert (both[list(MOUTH_INDEXES)] == speech[list(MOUTH_INDEXES)]).all()
 
 
 def test_idle_owns_gaze_and_head_unless_speech_moves_them() -> None:
-    """A motion without head or eyes takes idle's; one with them keeps its own."""
+    """Motion without head or eyes gets those of idle motion; motion with them keeps its own."""
     idle = IdleLife(1).pose(2.0)
     still = combine(idle, pose_of(jawOpen=0.5))
     assert (still[HEAD_ROTATION] == idle[HEAD_ROTATION]).all()
@@ -107,7 +107,7 @@ def test_idle_owns_gaze_and_head_unless_speech_moves_them() -> None:
 
 
 def test_both_may_blink() -> None:
-    """The stronger blink counts, and neither input is changed."""
+    """The stronger blink is used, and neither input is modified."""
     idle, speech = pose_of(eyeBlink=1.0), pose_of(eyeBlink=0.2, browInnerUp=0.5)
     both = combine(idle, speech)
     assert both[_BLINK] == 1.0
@@ -116,7 +116,7 @@ def test_both_may_blink() -> None:
 
 
 def test_the_neutral_pair_is_neutral() -> None:
-    """Nothing and nothing is nothing; every index is either the mouth's or not."""
+    """Neutral with neutral is neutral; every index is either the mouth's or not."""
     assert not combine(neutral_pose(), neutral_pose()).any()
     assert set(MOUTH_INDEXES) == {
         index for index, name in enumerate(ARKIT_NAMES) if name.startswith(("jaw", "mouth", "tongue")) or name == "cheekPuff"

@@ -25,14 +25,14 @@ def test_by_number_or_by_name(wanted: str, number: int) -> None:
 
 @pytest.mark.parametrize(("wanted", "problem"), [("3", "is not a"), ("HDMI", "matches several"), ("DP", "is not a"), ("٣", "is not a")])
 def test_another_one_does_not_take_its_place(wanted: str, problem: str) -> None:
-    """The reason lists what there is."""
+    """The reason lists the monitors that exist."""
     with pytest.raises(ScreenError, match=rf"{problem} .*\[0\] DELL U2415 \(1920x1200\); \[1\] HDMI-A-1"):
         choose(wanted, DESK)
 
 
 @pytest.fixture
 def two_monitors(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The variables of a Wayland desktop with two, 320x240 and 240x320, whose windows are on an X server without a screen."""
+    """The variables of a Wayland desktop with two monitors, 320x240 and 240x320, whose windows are on a headless X server."""
     if shutil.which("weston") is None or shutil.which("Xvfb") is None:
         pytest.skip("weston or Xvfb is not installed")
     tmp_path.chmod(0o700)
@@ -57,7 +57,7 @@ def two_monitors(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", ["flat", "gles"])
 def test_the_face_fills_the_second_monitor(two_monitors: dict[str, str], choice: str) -> None:
-    """A real desktop's. One that is not there is told with those that are, and nothing is shown on another one."""
+    """A real desktop's. A missing one is reported with a list of those that exist, and no other one is used."""
     program = (
         "import sys\nfrom edge_client.face.screens import open_face\n"
         "for monitor in ('1', '', 'HDMI'):\n"

@@ -1,4 +1,4 @@
-"""Moods on pictures of the drawn head: lips meet in each of them, open mouths stay open, and each looks like itself."""
+"""Moods on pictures of the drawn head: lips meet in each of them, open mouths stay open, and each is distinct."""
 
 from __future__ import annotations
 

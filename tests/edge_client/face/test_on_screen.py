@@ -1,4 +1,4 @@
-"""The window as an X server has it, read by a second process while the real pair speaks."""
+"""The window as displayed by an X server, read by a second process while the real device speaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = (800, 480)
 
 @pytest.fixture(autouse=True)
 def needs_xvfb(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skipped if there is none; the environment is as before afterwards."""
+    """Skipped if there is none; the environment is restored afterwards."""
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb is not installed")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEO_WINDOW_POS"):
@@ -27,8 +27,8 @@ def needs_xvfb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_seen_as_told(truth: Truth) -> None:
-    """Every picture that was seen is known by its stamp, hardly one was missed, and its mouth is as open as the mesh says."""
-    assert truth.known >= truth.seen - 5  # what was there before, and what is there after
+    """Every picture seen is identified by its stamp, hardly one was missed, and its mouth is as open as the mesh predicts."""
+    assert truth.known >= truth.seen - 5  # what preceded and followed the pictures
     assert truth.known >= 0.95 * truth.told
     assert truth.reads_per_second >= 100
     assert truth.opening_r >= OPENING_R_LEAST
@@ -36,7 +36,7 @@ def assert_seen_as_told(truth: Truth) -> None:
 
 
 def test_some_seconds_of_a_made_conversation(tmp_path: Path) -> None:
-    """How late single pictures are on a busy machine is not judged here; `tests/lab/mouth/on_screen.py` prints it."""
+    """The lateness of single pictures on a busy machine is not judged here; `tests/lab/mouth/on_screen.py` prints it."""
     truth = look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0)
     assert truth.openings > 12
     assert_seen_as_told(truth)
@@ -45,14 +45,14 @@ def test_some_seconds_of_a_made_conversation(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CAST if name != DEFAULT_HEAD])
 def test_some_seconds_of_each_head(tmp_path: Path, name: str) -> None:
-    """The mouth on the screen follows the mesh on every head that ships."""
+    """The mouth on the screen follows the mesh on every built-in head."""
     assert_seen_as_told(look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0, name))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_real_conversation(tmp_path: Path) -> None:
-    """20 s: the p99 of the skew is no more than 20 ms beyond the interval of the pictures."""
+    """20 s: the p99 of the skew is at most 20 ms more than the interval of the pictures."""
     truth = look(shared_data("avatarkit-recording-16k.json"), SIZE, tmp_path, 30.0)
     assert truth.openings > 400
     assert_seen_as_told(truth)

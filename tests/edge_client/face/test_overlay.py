@@ -1,4 +1,4 @@
-"""Words over the face, in both renderers: there, readable, and gone without a trace."""
+"""Text over the face, in both renderers: present, readable, and removed without a trace."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_letters_of_the_title_are_large_enough_for_two_metres(renderer: Renderer
 
 
 def test_a_sign_and_figures_stay_in_their_corners(renderer: Renderer) -> None:
-    """The face itself is as it was."""
+    """The face itself is unchanged."""
     before = _drawn(renderer, neutral_pose())
     after = _drawn(renderer, neutral_pose(), Overlay(None, "no connection", ("skew +1.0 ms", "buffer 0.10 s")))
     changed = np.abs(after - before).max(2) > 0
@@ -69,14 +69,14 @@ def test_a_sign_and_figures_stay_in_their_corners(renderer: Renderer) -> None:
 
 
 def test_an_overlay_that_changes_is_painted_anew(renderer: Renderer) -> None:
-    """And not when it stays."""
+    """And not if it stays the same."""
     one = _drawn(renderer, neutral_pose(), Overlay(None, "", ("buffer 0.10 s",)))
     assert (_drawn(renderer, neutral_pose(), Overlay(None, "", ("buffer 0.10 s",))) == one).all()
     assert (_drawn(renderer, neutral_pose(), Overlay(None, "", ("buffer 0.20 s",))) != one).any()
 
 
 def test_long_words_and_texts_stay_within_the_picture() -> None:
-    """A reason comes from outside: it is wrapped, and cut where it must be."""
+    """A reason is untrusted text: it is wrapped, and cut if necessary."""
     lettering = Lettering((320, 240))
     (piece,) = lettering.pieces(Overlay(Page("No connection", "x" * 500 + " " + "word " * 200)))
     assert piece.surface.get_size() == (320, 240)
@@ -88,7 +88,7 @@ def test_long_words_and_texts_stay_within_the_picture() -> None:
 
 
 def test_a_code_is_shown_whole_with_a_qr_code_beside_it() -> None:
-    """Every letter of it: a title that is too wide gets smaller letters. The QR code has dark and light modules on a white ground."""
+    """Every letter of it: a title that is too wide gets smaller letters. The QR code has dark and light modules on white."""
     shown = "raspberrypi-7f3a-314159"
     lettering = Lettering((800, 480))
     title = lettering._fitting(shown, 480)
@@ -103,7 +103,7 @@ def test_a_code_is_shown_whole_with_a_qr_code_beside_it() -> None:
 
 @pytest.mark.parametrize("choice", ["gles", "flat"])
 def test_chosen_colours_are_seen(choice: RendererChoice) -> None:
-    """Skin, hair, eyes and background each take theirs, and the others stay."""
+    """Skin, hair, eyes and background each get their own colour, and the others are unchanged."""
     size = (480, 480)
 
     def picture(colours: FaceColours) -> Picture:
@@ -123,7 +123,7 @@ def test_chosen_colours_are_seen(choice: RendererChoice) -> None:
 
 
 def test_colours_are_read_from_text() -> None:
-    """#rrggbb; empty is as painted."""
+    """#rrggbb; empty means as painted."""
     assert read_colour("#8d5524") == (0x8D, 0x55, 0x24)
     assert read_colour("") is None
     for wrong in ("8d5524", "#8d552", "red", "#8d55zz"):

@@ -20,7 +20,7 @@ STEP_US = 40_000
 
 
 class Device:
-    """Signs over a device whose state is set by hand, and time that passes."""
+    """Overlays over a device with a settable state, and a clock that advances."""
 
     def __init__(self, status: DeviceStatus, *, figures: bool = False) -> None:
         self.status = status
@@ -28,11 +28,11 @@ class Device:
         self.signs = FaceOverlays(lambda: self.status, figures=figures)
 
     def at(self, view: View = IDLE) -> Overlay:
-        """What is written now."""
+        """The current overlay."""
         return self.signs.overlay(view, self.now_us)
 
     def after(self, us: int, view: View = IDLE) -> Overlay:
-        """What is written after so long, asked all the while."""
+        """The overlay after this time, requested throughout."""
         until_us = self.now_us + us
         while self.now_us < until_us:
             self.at(view)
@@ -41,7 +41,7 @@ class Device:
 
 
 def kind(overlay: Overlay) -> str:
-    """In short: the page's title, else the sign."""
+    """In short: the page's title, or else the sign."""
     return overlay.page.title if overlay.page is not None else overlay.sign
 
 
@@ -53,7 +53,7 @@ def test_nothing_but_a_conversation_wakes_a_screen_that_sleeps() -> None:
 
 
 def test_starting_then_the_reason_then_nothing() -> None:
-    """Until the relay has taken the device, people read what it waits for."""
+    """Until the relay has accepted the device, the screen shows the cause of the wait."""
     device = Device(DeviceStatus())
     assert kind(device.at()) == "Starting"
     device.status = DeviceStatus(link="UNAUTHENTICATED: the token is not known")
@@ -66,7 +66,7 @@ def test_starting_then_the_reason_then_nothing() -> None:
 
 
 def test_a_link_that_is_cut_mid_word_is_a_sign_until_all_is_played() -> None:
-    """The whole sequence: nothing, a sign as long as the buffer lasts, a page once it played out, nothing when the link is back."""
+    """The whole sequence: nothing, a sign while the buffer lasts, a page once it is played out, nothing when the link is back."""
     device = Device(ATTACHED)
     seen = [kind(device.at(PLAYING))]
     device.status = LOST
@@ -78,7 +78,7 @@ def test_a_link_that_is_cut_mid_word_is_a_sign_until_all_is_played() -> None:
 
 
 def test_a_device_that_is_not_paired_shows_its_code() -> None:
-    """From the first picture on, and no longer than it waits."""
+    """From the first picture on, and only while it waits."""
     device = Device(DeviceStatus(pairing="lobby-314159"))
     assert device.at(IDLE).page == Page("lobby-314159", "Let this device in: relayctl pair lobby-314159", "lobby-314159")
     device.status = ATTACHED
@@ -86,7 +86,7 @@ def test_a_device_that_is_not_paired_shows_its_code() -> None:
 
 
 def test_reasons_are_in_words_for_people() -> None:
-    """The usual one names the relay; others are told as they are, and not at any length."""
+    """The usual reason names the relay; others are shown as they are, with a bounded length."""
     device = Device(LOST)
     page = device.after(PAGE_AFTER_US).page
     assert page is not None
@@ -98,7 +98,7 @@ def test_reasons_are_in_words_for_people() -> None:
 
 
 def test_a_link_that_is_back_soon_is_no_news() -> None:
-    """At rest nothing but the corner tells of a cut shorter than `PAGE_AFTER_US`."""
+    """At rest only the sign in the corner shows an interruption shorter than `PAGE_AFTER_US`."""
     device = Device(ATTACHED)
     device.at()
     device.status = LOST
@@ -111,7 +111,7 @@ def test_a_link_that_is_back_soon_is_no_news() -> None:
 
 
 def test_no_sound_device_is_a_page_for_a_while_then_a_sign() -> None:
-    """Counted while nothing is said: who comes later can read it too; the face that speaks is not covered."""
+    """Its time counts outside speech only, so that latecomers can read it too; a speaking face is not covered."""
     device = Device(replace(ATTACHED, soundless="No sound device was found."))
     assert kind(device.at(PLAYING)) == "no sound"
     assert kind(device.after(10_000_000, PLAYING)) == "no sound"
@@ -126,7 +126,7 @@ def test_the_link_comes_before_the_sound() -> None:
 
 
 def test_figures_come_on_demand_and_stand_long_enough_to_be_read() -> None:
-    """Skew now and p99, buffer, pictures a second, underruns, link, version; unchanged for `FIGURES_US`."""
+    """Skew now and p99, buffer, pictures per second, underruns, link, version; unchanged for `FIGURES_US`."""
     device = Device(replace(ATTACHED, underruns=3))
     assert device.at(PLAYING).figures == ()
     for index in range(101):
@@ -153,5 +153,5 @@ def test_figures_come_on_demand_and_stand_long_enough_to_be_read() -> None:
 
 @pytest.mark.parametrize("status", [ATTACHED, LOST, DeviceStatus()])
 def test_figures_without_anything_said(status: DeviceStatus) -> None:
-    """Shown from the start on where configured, and never a division by nothing."""
+    """Shown from the start if configured, and never a division by zero."""
     assert len(Device(status, figures=True).at().figures) == 6

@@ -1,4 +1,4 @@
-"""The bound on what the CPU draws."""
+"""The bound on the size of pictures drawn by the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIDES = st.integers(1, 8_192)
 
 
 def test_figures() -> None:
-    """4K, a full-HD portrait panel, and what is small enough."""
+    """4K, a full-HD portrait panel, and sizes that are small enough."""
     assert bounded((3_840, 2_160), (1_280, 720)) == (1_280, 720)
     assert bounded((1_080, 1_920), (1_280, 720)) == (720, 1_280)
     assert bounded((800, 480), (1_280, 720)) == (800, 480)
@@ -20,7 +20,7 @@ def test_figures() -> None:
 
 @given(SIDES, SIDES, SIDES, SIDES)
 def test_no_more_pixels_and_the_same_shape(width: int, height: int, most_wide: int, most_high: int) -> None:
-    """Whatever the window is."""
+    """For any window size."""
     found = bounded((width, height), (most_wide, most_high))
     assert min(found) >= 1
     assert found[0] * found[1] <= max(most_wide * most_high, *found)

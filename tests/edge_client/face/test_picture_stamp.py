@@ -22,18 +22,18 @@ def _picture_with(stamp: int) -> Picture:
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_what_was_written_is_read(stamp: int) -> None:
-    """Every number of 32 bits comes back."""
+    """Every 32-bit number is read back."""
     assert read_stamp(_picture_with(stamp)) == stamp
 
 
 def test_a_picture_without_a_stamp_has_none() -> None:
-    """Neither a plain nor a tiny picture is taken for a number."""
+    """Neither a plain nor a tiny picture is mistaken for a number."""
     assert read_stamp(np.full((40, 400, 3), 90, np.uint8)) is None
     assert read_stamp(np.full((4, 4, 3), 255, np.uint8)) is None
 
 
 def test_one_wrong_block_is_noticed() -> None:
-    """The parity bit guards against a block that was overdrawn."""
+    """The parity bit detects a block that was drawn over."""
     picture = _picture_with(12345)
     picture[-BLOCK_PX:, 5 * BLOCK_PX : 6 * BLOCK_PX] = 255 - picture[-BLOCK_PX:, 5 * BLOCK_PX : 6 * BLOCK_PX]
     assert read_stamp(picture) is None

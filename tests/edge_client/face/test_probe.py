@@ -1,4 +1,4 @@
-"""Trying the GL driver in a child process: whatever it does, there is an answer."""
+"""Trying the GL driver in a child process: whatever it does, there is a result."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _bad(how: str, limit_s: int = 20) -> Probe:
 
 @pytest.fixture(autouse=True)
 def tests_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children find the stand-in."""
+    """Children find the replacement module."""
     monkeypatch.setenv("PYTHONPATH", str(PROJECT_ROOT))
 
 
 def test_the_driver_of_this_machine() -> None:
-    """It is GLES 3, and where the CPU draws edges are not to be smoothed."""
+    """It is GLES 3, and on a CPU smooth edges are off."""
     driver = Probe("offscreen").driver()
     assert driver.version.startswith("OpenGL ES 3")
     assert driver.samples == (0 if is_software_device(driver.device) else 4)
@@ -38,7 +38,7 @@ def test_the_driver_of_this_machine() -> None:
     [("crash", "SIGSEGV"), ("refuse", "SDL says: no EGL here"), ("nothing", "ended with status 3")],
 )
 def test_a_driver_that_fails_is_an_answer(how: str, reason: str) -> None:
-    """With the reason in words, each time it is asked."""
+    """With the reason as text, each time it is queried."""
     probe = _bad(how)
     for _ in range(2):
         with pytest.raises(ScreenError, match=reason):
@@ -47,7 +47,7 @@ def test_a_driver_that_fails_is_an_answer(how: str, reason: str) -> None:
 
 @pytest.mark.parametrize(("how", "samples"), [("crash-when-smooth", 0), ("hang-when-smooth", 0), ("chatter", 4)])
 def test_what_worked_before_it_failed_is_used(how: str, samples: int) -> None:
-    """A driver that only fails with several samples for each pixel draws with one."""
+    """A driver that fails only with several samples for each pixel draws with one."""
     assert _bad(how).driver() == GlDriver("OpenGL ES 3.1", "a bad GPU", vsync=True, samples=samples)
 
 
@@ -58,7 +58,7 @@ def test_a_driver_that_hangs_is_given_up() -> None:
 
 
 def test_a_driver_that_crashes_gives_way_to_the_vector_face(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """With `auto`; the reason is logged. Who asked for GLES is told."""
+    """With `auto`; the reason is logged. If GLES is set explicitly, it is an error."""
     monkeypatch.setattr(screens, "Probe", lambda driver, variables: _bad("crash"))
     caplog.set_level(logging.INFO)
     renderer = open_renderer(choice="auto", size=(320, 240), fullscreen=False, headless=True)

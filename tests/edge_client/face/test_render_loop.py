@@ -1,4 +1,4 @@
-"""The render loop against a fake clock, a fake player and a fake renderer."""
+"""The render loop with a fake clock, a fake player and a fake renderer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ JAW = ARKIT_INDEX["jawOpen"]
 
 
 class Clock:
-    """A clock that only moves when something takes time."""
+    """A clock that advances only when an operation takes time."""
 
     def __init__(self) -> None:
         self.now_us = 1_000_000
@@ -81,7 +81,7 @@ class FakeRenderer:
 
 
 class Speaking:
-    """A player that is heard from 0 on; the pose shown is that of the PTS heard."""
+    """A player that is heard from 0 on; the pose shown is that of the audible PTS."""
 
     state = PlayerState.PLAYING
 
@@ -105,26 +105,26 @@ class Speaking:
 
 
 class Still:
-    """No idle life."""
+    """No idle motion."""
 
     def pose(self, time_s: float) -> Pose:
         return neutral_pose()
 
 
 class Stage(RenderLoop):
-    """A loop that knows its answers."""
+    """A loop with fixed replies."""
 
     answers: FaceAnswers
 
     def summary(self) -> RenderSummary:
-        """What was shown."""
+        """The pictures shown."""
         return self.answers.summary()
 
 
 def stage_of(
     clock: Clock, renderer: Renderer, scene: Speaking, shown: list[ShownPicture] | None = None, pictures_per_second: float = 25.0
 ) -> Stage:
-    """A stage whose pictures are gathered in `shown`."""
+    """A stage whose pictures are recorded in `shown`."""
 
     class Gather(PictureObserver):
         def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
@@ -151,7 +151,7 @@ def after(renderer: FakeRenderer, pictures: int) -> Callable[[], bool]:
 
 
 def test_pictures_are_on_the_grid_and_the_loop_sleeps_between() -> None:
-    """25 a second: one each 40 ms, with sleep in between and nothing skipped."""
+    """25 a second: one every 40 ms, with sleep in between and none skipped."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock)
     stage = stage_of(clock, renderer, Speaking(), shown)
@@ -176,7 +176,7 @@ def test_a_picture_that_is_slower_than_usual_is_not_late() -> None:
 
 
 def test_pictures_are_shown_with_the_refresh_of_a_screen() -> None:
-    """Showing waits for the next refresh, 50 a second: that is foreseen as well, whatever the phase."""
+    """Showing waits for the next refresh, 50 a second: that is predicted too, at any phase."""
     for phase_us in range(0, 20_000, 1_111):
         clock, shown = Clock(), list[ShownPicture]()
 
@@ -190,7 +190,7 @@ def test_pictures_are_shown_with_the_refresh_of_a_screen() -> None:
 
 
 def test_the_player_is_asked_about_the_time_on_the_glass() -> None:
-    """The lead follows what drawing and showing take, so that the skew of what is shown goes to zero."""
+    """The lead follows the time for drawing and showing, so that the skew shown converges to zero."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock, cost_us=28_000)
     scene = Speaking()
@@ -211,7 +211,7 @@ class Resting(Speaking):
 
 
 class Blinking:
-    """Breathes, and blinks each two seconds for a quarter."""
+    """Breathes, and blinks for a quarter of a second every two seconds."""
 
     def pose(self, time_s: float) -> Pose:
         pose = neutral_pose()
@@ -221,7 +221,7 @@ class Blinking:
 
 
 def resting_stage(clock: Clock, renderer: FakeRenderer, scene: Speaking, observers: Sequence[PictureObserver] = ()) -> Stage:
-    """A face with life that nobody but its screen looks at, at 25 pictures a second."""
+    """A face with idle motion and without observers, at 25 pictures a second."""
     answers = FaceAnswers(scene)
     stage = Stage(
         source=answers,
@@ -270,7 +270,7 @@ def test_a_face_that_is_looked_at_by_an_observer_never_rests() -> None:
 
 
 def test_a_picture_before_its_time_shows_as_skew_too() -> None:
-    """On the glass sooner than expected, the pose is ahead of the sound: negative."""
+    """On the screen sooner than expected, the pose is ahead of the sound: negative."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock, cost_us=4_000)
     stage_of(clock, renderer, Speaking(), shown).run(after(renderer, 1))
@@ -278,7 +278,7 @@ def test_a_picture_before_its_time_shows_as_skew_too() -> None:
 
 
 def test_a_slow_picture_does_not_shift_those_after_it() -> None:
-    """One second of standstill is not taken for the rule; late pictures are skipped and the grid is kept."""
+    """A stall of one second does not affect the prediction; late pictures are skipped and the grid is kept."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock)
     stage = stage_of(clock, renderer, Speaking(), shown)
@@ -306,7 +306,7 @@ def test_a_machine_that_became_slower_is_followed_within_four_pictures() -> None
 
 
 def test_a_slow_picture_at_any_place_does_not_shift_later_ones() -> None:
-    """300 ms for the first, the second, … the tenth picture: the next one is where it would have been without it, and so on."""
+    """300 ms for the first, the second, … the tenth picture: the next one is at the same time as without it, and so on."""
     for place in range(10):
         clock, shown = Clock(), list[ShownPicture]()
         renderer = FakeRenderer(clock, cost_us=FIRST_LEAD_US)
@@ -320,7 +320,7 @@ def test_a_slow_picture_at_any_place_does_not_shift_later_ones() -> None:
 
 
 def test_warm_up_is_forgotten() -> None:
-    """A second of compiling shaders: not in the lead, not in the count, not on the grid, and nobody is told."""
+    """A second of compiling shaders: not in the lead, the count or the grid, and not reported to observers."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock, cost_us=1_000_000)
     stage = stage_of(clock, renderer, Speaking(), shown)
@@ -335,7 +335,7 @@ def test_warm_up_is_forgotten() -> None:
 
 
 def test_the_lead_is_bounded() -> None:
-    """Slow pictures in a row are believed, up to what people would notice if they came in time after all."""
+    """Consecutive slow pictures change the prediction, up to an error that would be noticed if they were fast after all."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock, cost_us=700_000)
     scene = Speaking()
@@ -349,7 +349,7 @@ def test_the_lead_is_bounded() -> None:
 
 
 def test_a_renderer_that_is_always_too_slow_shows_what_it_can() -> None:
-    """At 60 ms a picture 25 a second cannot be: each second picture is left out, sound is not waited for."""
+    """At 60 ms a picture, 25 a second are impossible: every second picture is left out, and sound is not delayed."""
     clock = Clock()
     renderer = FakeRenderer(clock, cost_us=60_000)
     stage = stage_of(clock, renderer, Speaking())
@@ -360,7 +360,7 @@ def test_a_renderer_that_is_always_too_slow_shows_what_it_can() -> None:
 
 
 def test_a_held_pose_shows_as_skew() -> None:
-    """Motion that stands while sound goes on is skew, growing with each picture."""
+    """Motion that stops while sound continues is skew, growing with each picture."""
     clock, shown = Clock(), list[ShownPicture]()
     renderer = FakeRenderer(clock)
     stage_of(clock, renderer, Speaking(held_at_us=100_000), shown).run(after(renderer, 10))
@@ -370,7 +370,7 @@ def test_a_held_pose_shows_as_skew() -> None:
 
 
 def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
-    """After showing, a renderer may have to draw again: so a picture that is wanted is read between drawing and showing."""
+    """A renderer may have to draw again after showing: so a requested picture is read back between drawing and showing."""
     clock, order = Clock(), list[str]()
 
     class Ordered(FakeRenderer):
@@ -431,7 +431,7 @@ def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
 
 
 def test_sound_is_analysed_between_pictures() -> None:
-    """Once for each picture, after it: neither the sound's release nor the picture waits for it."""
+    """Once for each picture, after it: it delays neither the release of sound nor the picture."""
     clock = Clock()
     renderer, scene = FakeRenderer(clock, cost_us=4_000), Speaking()
     stage = stage_of(clock, renderer, scene)
@@ -441,7 +441,7 @@ def test_sound_is_analysed_between_pictures() -> None:
 
 
 def test_no_skew_without_sound() -> None:
-    """While nothing is heard, another conversation is, or sound stands, there is nothing to compare."""
+    """While nothing is heard, another conversation is, or sound is stopped, there is nothing to compare."""
 
     class Changed(Speaking):
         def audible(self, now_us: int) -> Position | None:
@@ -462,7 +462,7 @@ def test_no_skew_without_sound() -> None:
 
 
 def test_a_closed_window_ends_the_loop() -> None:
-    """A person's wish is followed at once."""
+    """A user's request is followed at once."""
     clock = Clock()
     renderer = FakeRenderer(clock)
     renderer.open_for = 3
@@ -471,7 +471,7 @@ def test_a_closed_window_ends_the_loop() -> None:
 
 
 def test_being_told_to_stop_is_noticed_within_a_long_gap() -> None:
-    """At one picture in a second the loop still looks ten times."""
+    """At one picture per second the loop still checks ten times."""
     clock = Clock()
     renderer = FakeRenderer(clock)
     stage = stage_of(clock, renderer, Speaking(), pictures_per_second=1.0)
@@ -481,7 +481,7 @@ def test_being_told_to_stop_is_noticed_within_a_long_gap() -> None:
 
 
 class Deaf(FaceAnswers):
-    """Does not answer questions within a span of time."""
+    """Does not reply within a span of time."""
 
     silent_us = range(0)
 
@@ -491,7 +491,7 @@ class Deaf(FaceAnswers):
 
 
 def test_a_screen_that_sleeps_costs_few_pictures_and_wakes_within_a_fifth_of_a_second() -> None:
-    """The grid of a face that is seen begins anew, and nothing counts as skipped."""
+    """The grid of a face that is visible again restarts, and nothing counts as skipped."""
 
     class Asleep(NoOverlays):
         until_us = 3_000_000
@@ -511,7 +511,7 @@ def test_a_screen_that_sleeps_costs_few_pictures_and_wakes_within_a_fifth_of_a_s
 
 
 def test_without_an_answer_the_last_pose_eases_to_rest() -> None:
-    """And life goes on at its pace; such pictures are counted, have no skew, and the next answer is taken as ever."""
+    """Idle motion continues at its rate; such pictures are counted, have no skew, and the next reply is used as usual."""
 
     class OpenMouth(Speaking):
         def view(self, now_us: int) -> View:
@@ -543,7 +543,7 @@ def test_without_an_answer_the_last_pose_eases_to_rest() -> None:
 
 
 def test_the_mouth_is_the_motions_and_the_head_moves_over_by_weight() -> None:
-    """Half way in, the mouth has the faded pose whole, the head half of it; without motion all is idle life."""
+    """Half-way through, the mouth has the whole faded pose, the head half of it; without motion all is idle motion."""
     idle, speech = neutral_pose(), neutral_pose()
     idle[HEAD_ROTATION] = (0.0, 0.1, 0.0)
     speech[HEAD_ROTATION] = (0.0, 0.3, 0.0)

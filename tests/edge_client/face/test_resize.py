@@ -1,4 +1,4 @@
-"""A real client's window, resized by the X server as window managers and turned screens do it."""
+"""A real client's window, resized by the X server as by window managers and rotated screens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _picture(renderer: Renderer) -> Picture:
 
 
 def _follow(renderer: Renderer, size: tuple[int, int]) -> None:
-    """Draw until the renderer has taken the window's size."""
+    """Draw until the renderer has the window's size."""
     until = time.monotonic() + PATIENCE_S
     while renderer.size != size:
         assert time.monotonic() < until, f"the picture keeps {renderer.size}"
@@ -40,7 +40,7 @@ def _follow(renderer: Renderer, size: tuple[int, int]) -> None:
 def test_a_resized_window_shows_what_a_new_one_of_that_size_would(
     choice: RendererChoice, x_display: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Camera, backdrop, paint and letters follow, also after a size in which nothing can be seen."""
+    """Camera, backdrop, paint and letters follow, even after a size in which nothing is visible."""
     expected: list[Picture] = []
     for size in SIZES[:2]:
         renderer = open_renderer(choice=choice, size=size, fullscreen=False, headless=True)
@@ -74,7 +74,7 @@ def test_a_resized_window_lives(renderer: str, x_display: str, tmp_path: Path) -
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("renderer", ["gles", "flat"])
 def test_a_window_resized_two_hundred_times_lives(renderer: str, x_display: str, tmp_path: Path) -> None:
-    """Up and down, in one process; at the end all of it is drawn, also what has grown."""
+    """Up and down, in one process; at the end the whole window is drawn, including the area that was added."""
     log = tmp_path / "edge.log"
     with client_window(x_display, log, "--size", "640x360", "--renderer", renderer, "--background-colour", "#40c040") as client:
         _resized(client, 200)
@@ -85,7 +85,7 @@ def test_a_window_resized_two_hundred_times_lives(renderer: str, x_display: str,
 
 
 def _assert_filled(client: ClientWindow) -> None:
-    """Green is at all edges of the window but the bottom, where the body is."""
+    """All edges of the window are green except the bottom, where the body is."""
     until = time.monotonic() + PATIENCE_S
     while True:
         seen = client.look().astype(int)
@@ -97,7 +97,7 @@ def _assert_filled(client: ClientWindow) -> None:
 
 
 def test_a_machine_without_llvm_shows_the_vector_face(x_display: str, tmp_path: Path) -> None:
-    """Mesa's softpipe crashes where a window is opened again after a refused one, and is too slow to be watched."""
+    """Mesa's softpipe crashes if a window is opened again after a refused one, and is too slow for this test."""
     with client_window(x_display, tmp_path / "edge.log", "--size", "320x240", variables={"GALLIUM_DRIVER": "softpipe"}) as client:
         assert np.ptp(client.look()) > 100
     log = client.log.read_text()
@@ -112,7 +112,7 @@ def test_a_machine_without_llvm_shows_the_vector_face(x_display: str, tmp_path: 
     ids=["GLES 2 only", "no EGL"],
 )
 def test_a_machine_without_gles_3_shows_the_vector_face(variables: dict[str, str], x_display: str, tmp_path: Path) -> None:
-    """In the window nevertheless, with the reason."""
+    """Still in the window, with the reason."""
     with client_window(x_display, tmp_path / "edge.log", "--size", "320x240", variables=variables) as client:
         assert np.ptp(client.look()) > 100
     log = client.log.read_text()
@@ -122,7 +122,7 @@ def test_a_machine_without_gles_3_shows_the_vector_face(variables: dict[str, str
 
 @pytest.mark.parametrize("choice", ["gles", "flat"])
 def test_a_large_window_shows_a_smaller_picture_scaled_up(choice: RendererChoice, x_display: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the window is filled with it, also after it has grown; what is read back is the smaller one."""
+    """The window is filled completely, even after it has grown; the picture read back is the smaller one."""
     monkeypatch.setenv("DISPLAY", x_display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     largest = (320, 180)
@@ -140,7 +140,7 @@ def test_a_large_window_shows_a_smaller_picture_scaled_up(choice: RendererChoice
 
 
 def _is_scaled_up(renderer: Renderer, seen: Picture, size: tuple[int, int]) -> bool:
-    """Whether the window shows what is read back, in its own size."""
+    """Whether the window shows the picture read back, in its own size."""
     small = _picture(renderer)
     renderer.show()
     expected = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BILINEAR)).astype(int)
@@ -150,7 +150,7 @@ def _is_scaled_up(renderer: Renderer, seen: Picture, size: tuple[int, int]) -> b
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 @pytest.mark.parametrize("choice", ["gles", "flat"])
 def test_a_turned_picture_fills_the_window(choice: RendererChoice, rotation: int, x_display: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clockwise; what is read back is upright, and as tall as the window is wide."""
+    """Clockwise; the picture read back is upright, and as tall as the window is wide."""
     monkeypatch.setenv("DISPLAY", x_display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     opened = open_face(choice=choice, size=(400, 300), fullscreen=False, headless=False, rotation=rotation)
@@ -165,7 +165,7 @@ def test_a_turned_picture_fills_the_window(choice: RendererChoice, rotation: int
 
 
 def _is_turned(renderer: Renderer, seen: Picture, rotation: int) -> bool:
-    """Whether the window shows what is read back, turned."""
+    """Whether the window shows the picture read back, turned."""
     expected = np.rot90(_picture(renderer), -rotation // 90).astype(int)
     renderer.show()
     return seen.shape == expected.shape and float(np.abs(seen - expected).mean()) < 1

@@ -1,4 +1,4 @@
-"""The rig: linear where it should be, settled where shapes collide."""
+"""The rig: linear in general, corrected for colliding shapes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _FREE = [name for name in ARKIT_NAMES if name.startswith(("brow", "cheek", "nose
 
 @pytest.fixture(scope="session", params=list(CAST))
 def head_name(request: pytest.FixtureRequest) -> str:
-    """Each that ships: nothing is drawn here."""
+    """Each built-in head: nothing is drawn here."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def rig(head: Head) -> Rig:
-    """A rig of it."""
+    """A rig of that head."""
     return Rig(head)
 
 
 def test_a_neutral_pose_is_the_head_at_rest(rig: Rig, head: Head) -> None:
-    """No weight, no movement, no turn; the eyes meet at a person."""
+    """No weight, no movement, no rotation; the eyes meet the viewer's."""
     assert np.allclose(rig.vertices(neutral_pose())[:, :3], head.points[: head.moving])
     assert np.allclose(rig.turn(neutral_pose()), np.eye(4))
     ahead = rig.eyes(neutral_pose()) @ np.array((0, 0, 1), np.float32)
@@ -55,7 +55,7 @@ def test_shapes_add_up(rig: Rig, head: Head, weights: dict[str, float]) -> None:
 @given(st.lists(st.floats(-3, 3, width=32), min_size=52, max_size=52))
 @settings(max_examples=60, deadline=None)
 def test_corrected_weights_stay_within_limits(weights: list[float]) -> None:
-    """Whatever comes, 0 to the limit goes out, and the pose itself is left alone."""
+    """For any input the output is 0 to the limit, and the pose itself is not modified."""
     pose = neutral_pose()
     pose[BLENDSHAPES] = weights
     before = pose.copy()
@@ -65,7 +65,7 @@ def test_corrected_weights_stay_within_limits(weights: list[float]) -> None:
 
 
 def test_lips_close_no_further_than_the_jaw_opened(rig: Rig) -> None:
-    """`mouthClose` shuts an open jaw's mouth, and does nothing to a shut one."""
+    """`mouthClose` shuts the mouth of an open jaw, and has no effect on a shut one."""
     opened, shut = rig.lip_gap(pose_of(jawOpen=0.6)), rig.lip_gap(pose_of(jawOpen=0.6, mouthClose=0.6))
     assert opened > 0.15
     assert abs(shut) < 0.25 * opened
@@ -94,7 +94,7 @@ def test_a_pucker_takes_from_a_smile(rig: Rig) -> None:
 
 
 def test_lip_gap_grows_with_the_jaw(rig: Rig) -> None:
-    """The opening is a monotonic measure of `jawOpen`, and the lips touch at rest."""
+    """The opening is monotonic in `jawOpen`, and the lips touch at rest."""
     gaps = [rig.lip_gap(pose_of(jawOpen=step / 10)) for step in range(11)]
     assert abs(gaps[0]) < 0.02
     assert all(later > earlier for earlier, later in pairwise(gaps))
@@ -103,7 +103,7 @@ def test_lip_gap_grows_with_the_jaw(rig: Rig) -> None:
 @given(st.tuples(*[st.floats(-1.5, 1.5, width=32)] * 3))
 @settings(max_examples=50, deadline=None)
 def test_rotations_are_rotations(turn: tuple[float, float, float]) -> None:
-    """Axis-angle gives an orthogonal matrix of determinant 1 whose trace tells the angle."""
+    """Axis-angle yields an orthogonal matrix of determinant 1 whose trace determines the angle."""
     vector = np.array(turn, np.float32)
     matrix = rotation(vector)
     assert np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
@@ -112,7 +112,7 @@ def test_rotations_are_rotations(turn: tuple[float, float, float]) -> None:
 
 
 def test_a_turn_leaves_its_pivot(rig: Rig, head: Head) -> None:
-    """The head turns about its joint; positive yaw brings the nose to the face's left, positive pitch down."""
+    """The head turns about its joint; positive yaw moves the nose to the face's left, positive pitch down."""
     pivot = np.append(head.head_pivot, 1)
     matrix = about(rotation(np.array((0.3, 0.2, -0.1), np.float32)), head.head_pivot)
     assert np.allclose(matrix @ pivot, pivot, atol=1e-5)
@@ -134,7 +134,7 @@ def test_eyes_follow_weights_and_rotations(rig: Rig) -> None:
 
 
 def test_eyes_that_meet_already_turn_no_further_inward(rig: Rig) -> None:
-    """Motion that crosses the eyes keeps its own angle; motion that parts them is not turned round."""
+    """Motion with converging eyes keeps its own angle; motion with diverging eyes is not turned round."""
     ahead = np.array((0, 0, 1), np.float32)
     crossed = rig.eyes(pose_of(eyeLookIn=0.5)) @ ahead
     assert np.arcsin(crossed[:, 0]) == pytest.approx([-0.5 * SIDEWAYS_RAD, 0.5 * SIDEWAYS_RAD], abs=1e-4)
@@ -146,7 +146,7 @@ def test_eyes_that_meet_already_turn_no_further_inward(rig: Rig) -> None:
 @given(st.lists(st.floats(-100, 100, width=32), min_size=64, max_size=64))
 @settings(max_examples=40, deadline=None)
 def test_wild_poses_keep_the_face_in_sight(rig: Rig, values: list[float]) -> None:
-    """Whatever the motion says: finite vertices, the nose and the pupils to the front."""
+    """For any motion: finite vertices, the nose and the pupils to the front."""
     pose = np.array(values, np.float32)
     assert np.isfinite(rig.vertices(pose)).all()
     ahead = np.array((0, 0, 1), np.float32)

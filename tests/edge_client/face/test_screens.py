@@ -1,4 +1,4 @@
-"""Choosing where to draw."""
+"""Choosing the screen and the renderer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAYLAND = DesktopDisplay("wayland", "wayland-0")
 
 
 def test_the_desktop_comes_first_then_the_console_and_gl_before_the_vector_face() -> None:
-    """A display that does not answer hides no console."""
+    """A display that does not answer does not hide a console."""
     assert places("auto", headless=False, displays=[X], cards=[0]) == [
         Place("gles", "desktop", display=X),
         Place("flat", "desktop", display=X),
@@ -40,12 +40,12 @@ def test_every_card_with_a_screen_is_tried_on_the_console() -> None:
 
 
 def test_headless_never_opens_a_window() -> None:
-    """Whatever screens there are."""
+    """Whatever screens exist."""
     assert {place.where for place in places("auto", headless=True, displays=[X], cards=[0])} == {"off-screen"}
 
 
 def test_a_choice_is_kept() -> None:
-    """Only what was chosen is tried."""
+    """Only the chosen one is tried."""
     assert {place.kind for place in places("flat", headless=False, displays=[X], cards=[])} == {"flat"}
 
 
@@ -58,12 +58,12 @@ def test_a_choice_is_kept() -> None:
     ],
 )
 def test_the_users_driver_is_respected(drivers: str, left: list[str]) -> None:
-    """SDL_VIDEODRIVER leaves the places of its drivers, and what nobody sees."""
+    """SDL_VIDEODRIVER restricts the screens to those of its driver, and off-screen."""
     assert [str(place) for place in places("flat", headless=False, displays=[X, WAYLAND], cards=[0], drivers=drivers)] == left
 
 
 def test_the_users_driver_is_kept_in_the_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Also one that we do not know: it is tried, and asked for again at the next start."""
+    """An unknown driver too: it is tried, and requested again at the next start."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "futuristic")
     for _ in range(2):
         caplog.clear()
@@ -111,7 +111,7 @@ def test_without_gl_the_vector_face_is_drawn(monkeypatch: pytest.MonkeyPatch, ca
 
 
 def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A window was asked for and there is no place for one."""
+    """A window was requested and there is no screen for one."""
     monkeypatch.setattr(screens, "desktop_displays", lambda environment: [])
     monkeypatch.setattr(screens, "connected_cards", list)
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
@@ -121,7 +121,7 @@ def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.
 
 
 def test_a_console_that_can_not_be_had_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The kernel names a card that SDL cannot open: the card and the rights it wants are named, and drawing goes on."""
+    """The kernel lists a card that SDL cannot open: the card and the missing permissions are named, and drawing continues."""
     monkeypatch.setattr(screens, "desktop_displays", lambda environment: [])
     monkeypatch.setattr(screens, "connected_cards", lambda: [99])
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)

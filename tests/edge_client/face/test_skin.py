@@ -1,4 +1,4 @@
-"""Skin: creases and the open mouth by weights, and their light in pictures."""
+"""Skin: creases and the open mouth by weights, and their shading in pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZE = (480, 480)
 
 
 def test_creases_and_the_opening_follow_the_weights() -> None:
-    """None at rest; each by its own weights, within 0 and 1; a mouth that is closed again lets no light in."""
+    """None at rest; each by its own weights, within 0 and 1; a mouth that is closed again admits no light."""
     assert not creases(neutral_pose()).any()
     assert creases(pose_of(browInnerUp=0.5)).tolist() == pytest.approx([0.5, 0, 0])
     assert creases(pose_of(browDown=3.0, mouthSmile=0.4)).tolist() == pytest.approx([0, 1, 0.4])
@@ -27,7 +27,7 @@ def test_creases_and_the_opening_follow_the_weights() -> None:
 
 
 def test_pores_repeat_without_a_seam_and_lean_nowhere() -> None:
-    """Opposite edges meet, and the mean slope is none."""
+    """Opposite edges match, and the mean slope is zero."""
     pores = pores_picture().astype(float)
     inner = np.abs(np.diff(pores[..., 0], axis=0)).mean()
     assert np.abs(pores[0, :, 0] - pores[-1, :, 0]).mean() < 1.5 * inner
@@ -35,7 +35,7 @@ def test_pores_repeat_without_a_seam_and_lean_nowhere() -> None:
 
 
 def test_brows_crease_the_forehead_and_the_jaw_shades_the_neck() -> None:
-    """With `high`: raised brows change the forehead by stripes. On both levels: the neck is darker under the jaw than before the shadow."""
+    """With `high`: raised brows change the forehead in stripes. On both levels: the neck is darker under the jaw than without shadow."""
     raised = pose_of(browInnerUp=1, browOuterUp=1)
     rest, lined, up = _drawn([neutral_pose(), raised, turned(head=(-0.35, 0, 0))], HeadLook("high"))
     forehead = _patch(0.48, 0.14, 0.10)
@@ -57,7 +57,7 @@ def _drawn(poses: list[Pose], look: HeadLook) -> list[Picture]:
 
 
 def _patch(y: float, half_wide: float, half_high: float) -> tuple[slice, slice]:
-    """A place of the face's middle line in pixels; head units."""
+    """A position on the face's middle line in pixels; head units."""
     corners = np.array([(-half_wide, y + half_high, 0.2), (half_wide, y - half_high, 0.2)], np.float32)
     (left, top), (right, bottom) = Camera(*_SIZE).pixels(corners).round().astype(int).tolist()
     return slice(top, bottom), slice(left, right)

@@ -17,7 +17,7 @@ NIGHT = read_hours("22:00-07:00")
 
 
 def test_by_time_without_speech() -> None:
-    """A conversation wakes it, and it stays awake for as long again after it."""
+    """A conversation wakes it, and it stays awake for the same time after it."""
     sleep = ScreenSleep(300 * S, None)
     told = [sleep.sleeps(is_busy=time_s in (400, 500), now_us=time_s * S, minute=None) for time_s in (0, 299, 300, 400, 500, 799, 800)]
     assert told == [False, False, True, False, False, False, True]
@@ -25,7 +25,7 @@ def test_by_time_without_speech() -> None:
 
 @pytest.mark.parametrize(("minute", "is_night"), [(21 * 60 + 59, False), (22 * 60, True), (0, True), (6 * 60 + 59, True), (7 * 60, False)])
 def test_by_hours_over_midnight(minute: int, is_night: bool) -> None:
-    """With a minute of quiet before."""
+    """After a minute of quiet."""
     sleep = ScreenSleep(0, NIGHT)
     assert not sleep.sleeps(is_busy=False, now_us=5 * S, minute=minute)
     assert not sleep.sleeps(is_busy=False, now_us=5 * S + NIGHT_US - 1, minute=minute)
@@ -34,7 +34,7 @@ def test_by_hours_over_midnight(minute: int, is_night: bool) -> None:
 
 
 def test_hours_wait_for_a_clock_that_is_right() -> None:
-    """A board that believes in 1970 must not go dark at noon."""
+    """A board whose clock shows 1970 must not switch its screen off at noon."""
     sleep = ScreenSleep(0, NIGHT)
     assert not sleep.sleeps(is_busy=False, now_us=0, minute=None)
     assert not sleep.sleeps(is_busy=False, now_us=3_600 * S, minute=None)
@@ -60,5 +60,5 @@ def test_the_clock_is_believed_when_the_kernel_does_so(state: int, minute: int |
 
 
 def test_the_real_kernel_is_asked() -> None:
-    """Whatever it says of this machine."""
+    """Any result on this machine."""
     assert minute_of_day() in [None, *range(24 * 60)]

@@ -1,4 +1,4 @@
-"""The viseme sets of services and avatars as people see them: rows decoded, drawn, and the lips measured on every picture."""
+"""The viseme sets of services and avatars as displayed: rows decoded, drawn, and the lips measured on every picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def face(request: pytest.FixtureRequest) -> Iterator[Renderer]:
 
 
 def openings(face: Renderer, name_set: NameSet, spoken: list[tuple[str, int]]) -> list[list[float]]:
-    """The gap between the lips in pixels, on all pictures of each part of what is spoken (60 pictures a second)."""
+    """The gap between the lips in pixels, on all pictures of each part of the speech (60 pictures a second)."""
     track, found, start = track_of(name_set, spoken), [], 0
     for _, count in spoken:
         part = []
@@ -55,13 +55,13 @@ def test_lips_closed_for_p_b_m(face: Renderer, name_set: NameSet, lips: str, vow
 
 @pytest.mark.parametrize(("name_set", "vowel"), VOWELS, ids=lambda value: getattr(value, "name", value))
 def test_lips_apart_for_vowels(face: Renderer, name_set: NameSet, vowel: str) -> None:
-    """On each picture of a vowel of 167 ms but those next to silence, and shut on each in silence."""
+    """On each picture of a vowel of 167 ms except those next to silence, and shut on each in silence."""
     before, spoken, behind = openings(face, name_set, [(REST.get(name_set, ""), 6), (vowel, 5), (REST.get(name_set, ""), 8)])
     assert min(spoken[2:-2]) > 0
     assert max(before[:-6]) == max(behind[6:]) == 0
 
 
 def test_every_set_was_looked_at() -> None:
-    """A vowel of each set, and a closure of each but VRM's, which has none."""
+    """A vowel of each set, and a closure of each except VRM's, which has none."""
     assert {name_set for name_set, _ in VOWELS} == set(PHONEMES)
     assert {name_set for name_set, *_ in CLOSURES} == set(PHONEMES) - {NameSet.VRM}

@@ -1,4 +1,4 @@
-"""Visemes as people see them: lips shut or apart, wide or round, measured on pictures of both faces against a table."""
+"""Visemes as displayed: lips shut or apart, wide or round, measured on pictures of both faces against a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.edge_client.face.poses import pose_of
 from tests.lab.face.pixels import changed_part, mouth_box, mouth_opening_px
 from tests.lab.face.viseme_poses import VISEMES, viseme_pose
 
-# Opening in a picture 480 pixels high, and width against the mouth at rest: at least, at most.
+# Opening in a picture 480 pixels high, and width relative to the mouth at rest: minimum, maximum.
 TABLE: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "p": ((0, 0), (0.9, 1.15)),
     "f": ((0, 5), (0.9, 1.1)),
@@ -36,7 +36,7 @@ TABLE: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 }
 
 THIN_LIPS_PX = {"henrik": 4.0}
-"""Lips that hide more of a narrow opening: his part by so much less; by a `t` they are seen to touch."""
+"""Lips that hide more of a narrow opening: his part by so much less; by a `t` they visibly touch."""
 
 COLLIDING = (
     ("jawOpen", "mouthClose"),
@@ -66,7 +66,7 @@ def face(request: pytest.FixtureRequest) -> Iterator[Renderer]:
 
 @pytest.fixture
 def short_px(request: pytest.FixtureRequest, face: Renderer) -> float:
-    """By how much less than the table says the lips of the face may part."""
+    """By how much less than in the table the lips of the face may part."""
     return THIN_LIPS_PX.get(request.node.callspec.params["face"], 0.0)
 
 
@@ -84,7 +84,7 @@ def width(picture: Picture) -> float:
 
 
 def test_the_table_is_whole() -> None:
-    """A line for each."""
+    """A line for each viseme."""
     assert tuple(TABLE) == VISEMES
 
 
@@ -106,7 +106,7 @@ def test_visemes_are_told_apart(face: Renderer) -> None:
 
 @pytest.mark.parametrize(("one", "other"), COLLIDING, ids="+".join)
 def test_a_colliding_pair_stays_a_face(face: Renderer, one: str, other: str) -> None:
-    """Both at once, fully: no more of the picture changes than by each alone, the mouth stays where it is, and nothing is torn."""
+    """Both at once, fully: no more of the picture changes than by each alone, the mouth keeps its place, and nothing is torn."""
     rest = drawn(face, neutral_pose())
     alone = [changed_part(rest, drawn(face, pose_of(**{name: 1.0}))) for name in (one, other)]
     both = drawn(face, pose_of(**{one: 1.0, other: 1.0}))
@@ -118,7 +118,7 @@ def test_a_colliding_pair_stays_a_face(face: Renderer, one: str, other: str) -> 
 
 
 def test_what_each_pair_settles_to(face: Renderer) -> None:
-    """Lips held together over an open jaw, a lid that is shut whatever the gaze, a pucker that wins over a smile."""
+    """Lips pressed together over an open jaw, a lid that is shut for any gaze, a pucker that overrides a smile."""
     assert mouth_opening_px(drawn(face, pose_of(jawOpen=1.0, mouthClose=1.0))) <= 6
     shut, down = drawn(face, pose_of(eyeBlink=1.0)), drawn(face, pose_of(eyeBlink=1.0, eyeLookDown=1.0))
     assert changed_part(shut, down) < 2e-3
@@ -127,7 +127,7 @@ def test_what_each_pair_settles_to(face: Renderer) -> None:
 
 
 def test_all_pairs_keep_the_mesh_whole(head: Head) -> None:
-    """All 1,326 pairs at full weight: settling adds nothing to either and moves nothing else, and the lips do not cross."""
+    """All 1,326 pairs at full weight: corrections increase neither shape and move nothing else, and the lips do not cross."""
     moves = head.deltas.reshape(len(ARKIT_NAMES), head.moving, 6)[:, :, :3]
     upper, lower = head.lips
     gap_at_rest = head.points[upper, 1] - head.points[lower, 1]

@@ -29,7 +29,7 @@ Grab = Callable[[], Picture]
 
 @pytest.fixture
 def grab(x_display: str, tmp_path: Path) -> Grab:
-    """The window's place on the screen as another process sees it; a window without a window manager lies in the middle."""
+    """The window's position on the screen as another process sees it; a window without a window manager is in the middle."""
 
     def take() -> Picture:
         target = tmp_path / "screen.png"
@@ -55,7 +55,7 @@ def window(request: pytest.FixtureRequest, x_display: str, monkeypatch: pytest.M
 
 
 def _seen(window: Renderer, grab: Grab, pose: Pose, stamp: int) -> Picture:
-    """Show until the screen has it: X works for itself, and the first pictures may come before the window is mapped."""
+    """Show until it is on the screen: X is asynchronous, and the first pictures may precede the mapping of the window."""
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
         window.draw(pose, stamp=stamp)
@@ -68,7 +68,7 @@ def _seen(window: Renderer, grab: Grab, pose: Pose, stamp: int) -> Picture:
 
 
 def test_the_screen_shows_what_was_drawn(window: Renderer, grab: Grab) -> None:
-    """Every picture by its stamp, pixel for pixel, with the mouth as wide open as the pose says."""
+    """Every picture is identified by its stamp, equal pixel for pixel, with the mouth as wide open as the pose."""
     openings = []
     for stamp, jaw in ((1, 0.0), (2, 0.3), (3, 0.7)):
         screen = _seen(window, grab, pose_of(jawOpen=jaw), stamp)
@@ -80,7 +80,7 @@ def test_the_screen_shows_what_was_drawn(window: Renderer, grab: Grab) -> None:
 
 
 def test_what_a_person_wants_is_told(window: Renderer) -> None:
-    """The key h asks for the figures, closing the window or Escape for the end, which comes before all else."""
+    """The key h requests the figures; closing the window or Escape requests the end, which has priority."""
     assert window.poll() is Wish.NONE
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_h))
     assert window.poll() is Wish.FIGURES
@@ -91,7 +91,7 @@ def test_what_a_person_wants_is_told(window: Renderer) -> None:
 
 
 def test_the_end_of_the_display_is_nobodys_wish(window: Renderer) -> None:
-    """SDL says QUIT alone when a Wayland compositor ends, and after WINDOWCLOSE when a person closes the window."""
+    """SDL sends QUIT alone when a Wayland compositor ends, and after WINDOWCLOSE when a person closes the window."""
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     assert window.poll() is Wish.LOST
     pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE))
@@ -102,7 +102,7 @@ def test_the_end_of_the_display_is_nobodys_wish(window: Renderer) -> None:
 
 @pytest.mark.parametrize("choice", ["gles", "flat"])
 def test_a_full_screen_takes_the_screens_size(choice: RendererChoice, x_display: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever size was asked for: a panel has one resolution."""
+    """Whatever size was requested: a panel has one resolution."""
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", x_display)
     renderer = open_renderer(choice=choice, size=(320, 240), fullscreen=True, headless=False)

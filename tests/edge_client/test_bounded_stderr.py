@@ -59,6 +59,6 @@ def test_newest_text_is_kept(stderr: BoundedStderr) -> None:
 
 
 def test_memory_cannot_grow(stderr: BoundedStderr) -> None:
-    """Not even by the child, which holds the same descriptor."""
+    """Nobody can grow the memory, not even the child, which holds the same descriptor."""
     with pytest.raises(PermissionError):
         os.ftruncate(stderr.fileno(), STDERR_BYTES + 1)

@@ -32,7 +32,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[EdgeConfig]:
 
 
 def test_running_is_the_default(ran: list[EdgeConfig]) -> None:
-    """With and without the word `run`; the program's exit status is the command's."""
+    """The command runs with and without the word `run`; the exit status is that of the command."""
     assert cli.main(["--device-id", "kitchen", "--fullscreen", "--size", "640x480"]) == 7
     assert cli.main(["run", "--no-fullscreen", "--rate-hz", "44100"]) == 7
     assert ran == [EdgeConfig(device_id="kitchen", fullscreen=True, size=(640, 480)), EdgeConfig(rate_hz=44_100)]
@@ -70,7 +70,7 @@ def test_devices_are_listed_with_the_chosen_one_marked(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("found", [[], SinkError("PortAudio cannot list its outputs")])
 def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 1 and a text with the remedy."""
+    """Without devices the status is 1, with a text that names the remedy."""
 
     def listed() -> list[OutputDevice]:
         if isinstance(found, SinkError):
@@ -83,7 +83,7 @@ def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.M
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """Name and number."""
+    """The version has name and number."""
     assert cli.main(["version"]) == 0
     assert capsys.readouterr().out.startswith("edge-client 0.")
 

@@ -184,7 +184,7 @@ def test_dead_sound_thread_ends_the_run(monkeypatch: pytest.MonkeyPatch, caplog:
 
 @pytest.mark.usefixtures("python_handles_sigint")
 def test_keyboard_interrupt_cancels_the_application() -> None:
-    """Ctrl-C while the main thread waits."""
+    """Ctrl-C while the main thread waits cancels the application."""
     cancelled: list[bool] = []
 
     async def application(player: Player) -> None:
@@ -258,7 +258,7 @@ def install(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
 
 
 def test_installed_renderer_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its entry point's name, which the settings then accept."""
+    """A renderer is chosen by its entry point's name, which the settings then accept."""
     face = DrawnPoses()
     install(monkeypatch, lambda config: face)
     assert renderers.renderer_name().read("leds") == "leds"

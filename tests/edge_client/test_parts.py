@@ -59,7 +59,7 @@ def test_a_line_for_systemd_counts_failures() -> None:
 
 
 def test_changes_are_told_at_most_once_in_a_while() -> None:
-    """Includes the hundreds of names created by a failing driver; nothing while there are none."""
+    """Changes are reported at a bounded rate, also if a failing driver causes hundreds; nothing is reported if nothing changes."""
     restarts = 0
     asked = list[int]()
 

@@ -70,7 +70,7 @@ def test_stages_in_the_relays_time() -> None:
 
 
 def test_metrics_hold_what_a_summary_holds() -> None:
-    """Keyframes, sound heard, pictures, skew, underruns, drops, time to the first sound."""
+    """The metrics are keyframes, sound heard, pictures, skew, underruns, drops, time to the first sound."""
     told = play()
     assert told.count("avatar.device.keyframes") == 50
     assert told.count("avatar.device.played") == 1.0
@@ -89,7 +89,7 @@ def test_metrics_hold_what_a_summary_holds() -> None:
 
 
 def test_skew_that_people_notice_is_on_the_span() -> None:
-    """With its size, in the relay's time."""
+    """Noticeable skew is on the span with its size, in the relay's time."""
     (span,) = play().spans("device.play")
     (alarm,) = [event for event in span.events if event.name == "skew alarm"]
     assert alarm.attributes == {"avatar.skew_us": 50_000}
@@ -102,7 +102,7 @@ def test_a_long_conversation_plays_in_segments() -> None:
 
 
 def test_payload_spans_are_sampled() -> None:
-    """One in `trace_every`; none by default."""
+    """One payload in `trace_every` has a span; none by default."""
     assert [len(play(trace_every=every).spans("device.payload")) for every in (0, 2)] == [0, 1]
 
 
@@ -122,7 +122,7 @@ def test_device_that_leaves_ends_what_is_going_on() -> None:
 
 
 def test_what_plays_is_a_metric() -> None:
-    """The part's name, its state, and how often it was lost."""
+    """A part's metric has its name, its state, and how often it was lost."""
 
     class Lost(VirtualSink):
         def counters(self) -> SinkCounters:

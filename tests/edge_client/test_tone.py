@@ -25,7 +25,7 @@ def test_it_is_heard(deep_paced_device: PacedDevice, capsys: pytest.CaptureFixtu
 
 
 def test_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 1 with the reason."""
+    """Without a card the status is 1 with the reason."""
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "none.conf"))
     assert cli.main(["tone"]) == 1
     assert "default: it cannot be opened" in capsys.readouterr().err

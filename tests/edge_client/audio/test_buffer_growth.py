@@ -21,7 +21,7 @@ def test_in_the_next_silence() -> None:
 
 
 def test_at_once_after_three_within_ten_seconds() -> None:
-    """Three that are further apart wait too."""
+    """After three underruns further apart it waits too."""
     growth = BufferGrowth(20_000)
     assert [growth.look(second * S, count, sounding=True) for second, count in ((0, 1), (6, 2), (11, 3), (15, 4))] == [
         None,
@@ -33,7 +33,7 @@ def test_at_once_after_three_within_ten_seconds() -> None:
 
 
 def test_how_far() -> None:
-    """To 50 ms; beyond that only by a setting."""
+    """The buffer grows to 50 ms; beyond that only by a setting."""
     assert BufferGrowth(50_000).look(0, 9, sounding=False) is None
     assert BufferGrowth(50_000, "safe").look(0, 9, sounding=False) == 100_000
     assert BufferGrowth(200_000, "safe").look(0, 9, sounding=False) is None
@@ -46,7 +46,7 @@ def test_how_far() -> None:
     st.lists(st.tuples(st.integers(0, 9 * S), st.integers(0, 2), st.booleans())),
 )
 def test_it_only_grows_and_within_bounds(buffer_us: int, latency: Latency, course: list[tuple[int, int, bool]]) -> None:
-    """In any case: never smaller, never beyond the limit, never without an underrun."""
+    """The buffer never shrinks, never exceeds the limit, and never grows without an underrun."""
     growth, now_us, dry = BufferGrowth(buffer_us, latency), 0, 0
     for step_us, more, sounding in course:
         now_us, dry = now_us + step_us, dry + more

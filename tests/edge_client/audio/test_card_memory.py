@@ -11,7 +11,7 @@ from edge_client.audio.card_memory import FILE_NAME, MAX_CARDS, CardMemory
 
 
 def test_over_a_restart(tmp_path: Path) -> None:
-    """The latest values are read back."""
+    """The latest values are read back after a restart."""
     memory = CardMemory(tmp_path)
     memory.learn("a", 20_000)
     memory.learn("a", 50_000)
@@ -34,7 +34,7 @@ def test_an_offset_and_a_buffer_of_one_card(tmp_path: Path) -> None:
 
 
 def test_without_a_folder() -> None:
-    """The values last for the run."""
+    """Without a folder the values last for the run."""
     memory = CardMemory(None)
     memory.learn("a", 20_000)
     memory.close()
@@ -52,7 +52,7 @@ def test_the_oldest_is_forgotten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"buffers_us": 3}', '{"buffers_us": {"a": "x", "b": -1, "c": 1e9, "d": true}}'])
 def test_a_broken_file_is_ignored(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
-    """With one line in the log."""
+    """A broken file is ignored, with one line in the log."""
     (tmp_path / FILE_NAME).write_text(content)
     assert CardMemory(tmp_path).buffers_us == {}
     assert len(caplog.records) == 1

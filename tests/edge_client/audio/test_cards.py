@@ -50,12 +50,12 @@ def test_a_card_whose_device_list_is_empty(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_sound(tmp_path: Path) -> None:
-    """No files, no cards."""
+    """Without the kernel's files there are no cards."""
     assert CardFiles(tmp_path / "none", tmp_path / "none").cards() == []
 
 
 def test_fingerprint(tmp_path: Path) -> None:
-    """It changes with the attached cards."""
+    """The fingerprint changes with the attached cards."""
     before = make_files(tmp_path).fingerprint()
     assert make_files(tmp_path).fingerprint() == before
     assert make_files(tmp_path, pcm=PCM.replace("02-00", "03-00")).fingerprint() != before

@@ -52,7 +52,7 @@ def test_pieces_are_the_whole() -> None:
 
 @pytest.mark.parametrize("frames", [1, 100, 500, 960])
 def test_lead_in_ends_beside_what_follows(frames: int) -> None:
-    """From silence to the middle of a wave, however few of its samples are known."""
+    """The lead-in leads from silence to the middle of a wave, however few of its samples are known."""
     following = _sine(frames, 220.0, start=55)
     led = into(np.zeros(960, np.int16), following, RATE_HZ)
     lead = LEAD_IN_US * RATE_HZ // 1_000_000

@@ -36,7 +36,7 @@ def test_small_errors_are_left_alone() -> None:
 
 
 def test_a_short_error_is_left_alone_and_a_long_one_is_not() -> None:
-    """It has to last; then the rate moves slowly to the value for the error, within the clamp."""
+    """The error has to last; then the rate moves slowly to the value for the error, within the clamp."""
     control = DriftControl()
     before = [control.step(1_000_000, now_us) for now_us in range(0, PATIENCE_US, 10_000)]
     assert set(before) == {0.0}

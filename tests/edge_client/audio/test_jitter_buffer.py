@@ -86,7 +86,7 @@ def test_bound_in_bytes() -> None:
 
 
 def test_closed_buffer_takes_nothing() -> None:
-    """Held payloads are discarded; later ones are stale."""
+    """After closing, held payloads are discarded, and later ones are stale."""
     buffer = JitterBuffer(max_bytes=100)
     buffer.push(_payload(2))
     buffer.push(_payload(1))

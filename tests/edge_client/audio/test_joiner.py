@@ -16,7 +16,7 @@ def _ready(pts_frame: int) -> Ready:
 
 
 def test_what_follows_is_handed_on() -> None:
-    """The same samples, with nothing in between, and nothing before the first."""
+    """Samples are passed on unchanged, with nothing in between, and nothing before the first."""
     joiner = Joiner("a", RATE_HZ)
     chunks = [chunk for pts_frame in (0, 960, 1_920) for chunk in joiner.join(_ready(pts_frame))]
     assert [(chunk.pts_frame, chunk.pts_frames) for chunk in chunks] == [(0, 960), (960, 960), (1_920, 960)]
@@ -38,7 +38,7 @@ def test_a_skip_and_a_gap_have_a_lead_in_that_stands_for_no_sample() -> None:
 
 
 def test_filler_has_its_time() -> None:
-    """60 ms; the silence after that is left to the device."""
+    """Filler lasts 60 ms; the silence after that is left to the device."""
     joiner = Joiner("a", RATE_HZ)
     joiner.join(_ready(0))
     assert sum(len(chunk.pcm) for _ in range(20) for chunk in joiner.fill(480)) == 2_880

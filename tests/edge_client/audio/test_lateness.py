@@ -23,7 +23,7 @@ def test_it_is_the_largest_above_the_fastest(delays: list[int], epoch_us: int) -
 
 
 def test_it_is_forgotten_after_a_minute() -> None:
-    """Not before; to the second."""
+    """The baseline is forgotten after a minute, to the second."""
     lateness = Lateness()
     lateness.note(300_000, 0)
     for time_us in range(PERIOD_US, WINDOW_US + 2_000_001, PERIOD_US):
@@ -34,6 +34,6 @@ def test_it_is_forgotten_after_a_minute() -> None:
 
 
 def test_nothing_is_known_before_the_first_payload() -> None:
-    """No baseline, no lateness."""
+    """Before the first payload there is no baseline, and no lateness."""
     assert Lateness().base_us is None
     assert Lateness().largest_us == 0

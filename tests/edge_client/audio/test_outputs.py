@@ -51,7 +51,7 @@ def test_list() -> None:
     ],
 )
 def test_choose(wanted: str, name: str) -> None:
-    """By nothing, number, name, beginning, card id, location, ALSA's own name, or PortAudio's name for it, as in older versions."""
+    """An output is chosen by nothing, number, name, beginning, card id, location, ALSA's name, or PortAudio's name as in older versions."""
     assert choose(wanted, DEVICES).name == name
 
 
@@ -113,6 +113,6 @@ def test_what_passes_stays_within_its_quotes(text: str) -> None:
 
 
 def test_a_name_has_a_length() -> None:
-    """A longer one is refused."""
+    """A name that is too long is refused."""
     with pytest.raises(ValueError, match="at most 255 characters"):
         check_output_name("x" * 256)

@@ -32,7 +32,7 @@ def test_valid_only_once_settled() -> None:
 
 
 def test_runs_between_anchors() -> None:
-    """Linearly, at the sink's rate."""
+    """Between anchors the position advances linearly, at the sink's rate."""
     clock = _settled()
     assert clock.frame_at(25_000) == 1_200.0
     assert clock.time_of(1_200) == 25_000

@@ -70,7 +70,7 @@ def test_gap_is_waited_for_then_filled_for_as_long_as_it_is() -> None:
 
 
 def test_gap_is_given_up_at_once_where_there_is_no_time() -> None:
-    """`LIVE`, about to run dry."""
+    """In `LIVE`, a gap is given up when the sound is about to run dry."""
     stream = _stream()
     payloads = audio_payloads(tone(2_880))
     stream.push(payloads[0])
@@ -195,7 +195,7 @@ def test_a_stream_that_is_cut_short_gives_what_can_be_saved() -> None:
 
 
 def test_a_gap_is_not_given_out_before_what_follows_is_known() -> None:
-    """It has to lead into that sound."""
+    """Concealment has to lead into the sound that follows."""
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     first, second, third = audio_payloads(tone(2_880))
     stream.push(first)

@@ -38,7 +38,7 @@ NOW_S = 1_800_000_000
 
 
 def port_of(server: RelayServer) -> str:
-    """Its address."""
+    """The address of a listening server."""
     return server.addresses[0].rpartition(":")[2]
 
 
@@ -48,7 +48,7 @@ def healths(findings: list[Finding]) -> list[tuple[str, str]]:
 
 
 def test_a_free_card(tmp_path: Path) -> None:
-    """The first one, if none is named."""
+    """Without a name the first card is checked."""
     (found,) = doctor.check_card(EdgeConfig(audio_device="usb"), tmp_path, [USB])
     assert (found.health, found.text) == (Health.OK, "USB Audio (Device) is there and free")
 
@@ -65,7 +65,7 @@ def test_a_card_that_is_held(program: str, health: Health, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("wanted", "listed"), [("", []), ("hdmi", [USB])])
 def test_no_such_card(wanted: str, listed: list[OutputDevice], tmp_path: Path) -> None:
-    """No card at all, or not the one in the settings."""
+    """A missing card fails: none at all, or not the one in the settings."""
     if not wanted:
         listed = [OutputDevice(0, "default", "")]
     (found,) = doctor.check_card(EdgeConfig(audio_device=wanted), tmp_path, listed)
@@ -74,7 +74,7 @@ def test_no_such_card(wanted: str, listed: list[OutputDevice], tmp_path: Path) -
 
 
 def test_the_clock() -> None:
-    """Never set, set by hand, synchronised, unknown."""
+    """The clock was never set, set by hand, synchronised, or is unknown."""
     assert doctor.check_clock(True, NOW_S, tls=True).health is Health.OK
     assert doctor.check_clock(False, NOW_S, tls=True).health is Health.WARNING
     assert doctor.check_clock(None, NOW_S, tls=True).health is Health.WARNING
@@ -88,7 +88,7 @@ def test_the_kernel_is_asked_for_the_clock() -> None:
 
 
 def test_the_way_out(tmp_path: Path) -> None:
-    """Not needed for a relay on this machine."""
+    """A default route is not needed for a relay on this machine."""
     assert doctor.check_network(EdgeConfig(relay=("192.0.2.1:1",)), tmp_path).health is Health.WARNING
     assert doctor.check_network(EdgeConfig(relay=("127.0.0.1:1",)), tmp_path).health is Health.OK
     put(tmp_path, "proc/net/route", ROUTES)
@@ -104,7 +104,7 @@ def test_throttling() -> None:
 
 
 def test_a_relay_that_does_not_answer() -> None:
-    """A refused connection and a name that cannot be resolved."""
+    """The connection is refused, or the name cannot be resolved."""
     (refused,) = check_relay(endpoint_of(EdgeConfig(relay=("127.0.0.1:1",))))
     assert refused.health is Health.FAILED
     assert "Connection refused" in refused.text
@@ -124,7 +124,7 @@ def test_a_relay_that_does_not_answer() -> None:
 def test_a_relay_that_is_searched(
     found: FoundRelay | None, parts: list[tuple[str, str]], advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without an address and a pairing."""
+    """Without an address and a pairing, a relay is searched."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(inputs, "find_relay", lambda config, within_s: found)
     findings = doctor.check_link(EdgeConfig())
@@ -155,7 +155,7 @@ def test_what_operators_set_counts_for_checkups(monkeypatch: pytest.MonkeyPatch,
 
 
 async def test_a_relay_that_asks_for_a_token(tmp_path: Path) -> None:
-    """The right one, a wrong one, another authority, and plaintext to TLS. No token is shown."""
+    """The right token, a wrong one, another authority, and plaintext to TLS. No token is shown."""
     access, authority = Access(tmp_path), Authority(tmp_path)
     token, wrong = tmp_path / "token", tmp_path / "wrong"
     token.write_text(access.add(Role.DEVICE, "lobby"))
@@ -184,7 +184,7 @@ async def test_a_relay_that_asks_for_a_token(tmp_path: Path) -> None:
 
 
 def test_a_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other checks continue."""
+    """A check that fails is a finding; the other checks continue."""
 
     def fail(*_: object) -> list[Finding]:
         raise SinkError("it broke")

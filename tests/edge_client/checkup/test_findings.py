@@ -25,7 +25,7 @@ def test_text_has_a_line_for_each_part_and_one_for_what_to_do() -> None:
 
 
 def test_json_has_the_same() -> None:
-    """It also has the subject."""
+    """JSON has the same content, and the subject."""
     report = json.loads(as_json([CARD, CLOCK], {"board": "Raspberry Pi 5"}))
     assert report["board"] == "Raspberry Pi 5"
     assert report["exit_status"] == 1
@@ -33,7 +33,7 @@ def test_json_has_the_same() -> None:
 
 
 def test_a_long_text_is_cut_and_control_characters_are_blanks() -> None:
-    """Texts of a library or a relay are untrusted."""
+    """Texts of a library or a relay are untrusted: cut, and without control characters."""
     found = finding("relay", Health.FAILED, "\x1b[2J" + "x" * 10_000)
     assert len(found.text) == MAX_TEXT
     assert found.text.startswith("[2Jxx")

@@ -45,7 +45,7 @@ def test_a_card_that_plays_names_its_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["closed\n", ""])
 def test_a_free_card_has_no_holder(status: str, tmp_path: Path) -> None:
-    """Closed, or without a file."""
+    """A card has no holder if its device is closed, or has no file."""
     if status:
         put(tmp_path, "proc/asound/card1/pcm0p/sub0/status", status)
     assert holder_of(tmp_path, 1, 0) is None
@@ -58,13 +58,13 @@ def test_throttling_is_read_from_the_firmware(tmp_path: Path) -> None:
 
 
 def test_voltage_alone_is_known_to_newer_kernels(tmp_path: Path) -> None:
-    """By the driver `rpi_volt`."""
+    """Newer kernels report the voltage alone, by the driver `rpi_volt`."""
     put(tmp_path, "sys/class/hwmon/hwmon2/in0_lcrit_alarm", "1\n")
     assert throttling_in(tmp_path) == Throttling((LOW_VOLTAGE,))
 
 
 def test_other_boards_tell_nothing(tmp_path: Path) -> None:
-    """None if unknown, not "not throttled"."""
+    """Other boards report None, not "not throttled"."""
     assert throttling_in(tmp_path) is None
     assert temperature_of(tmp_path) is None
     assert board_of(tmp_path) == ""
@@ -78,7 +78,7 @@ def test_any_answer_of_the_firmware_is_taken_or_is_none(text: str) -> None:
 
 
 def test_vcgencmd_says_the_same() -> None:
-    """With its name before the value."""
+    """`vcgencmd` prints the name before the value."""
     assert throttling_of("throttled=0x0\n") == Throttling()
     assert throttling_of('error=1 error_msg="Command not registered"') is None
 

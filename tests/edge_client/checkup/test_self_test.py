@@ -23,14 +23,14 @@ def self_test(**environment: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_self_test_of_this_machine_passes() -> None:
-    """Every part, with real libraries."""
+    """Every part passes, with real libraries."""
     status, report = self_test()
     assert [(found["part"], found["health"]) for found in report["findings"]] == [(part, "ok") for part in SELF_TEST], report
     assert status == 0
 
 
 def test_a_library_that_is_missing_fails_its_part(tmp_path: Path) -> None:
-    """With the reason; here that of the speaker process."""
+    """A missing library fails its part, with the reason; here that of the speaker process."""
     (tmp_path / "pyaudio.py").write_text("raise ImportError('libportaudio.so.2: cannot open shared object file')\n")
     before, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), str(tmp_path)
     try:
@@ -43,17 +43,17 @@ def test_a_library_that_is_missing_fails_its_part(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_aborts_costs_its_part_only() -> None:
-    """The signal is reported."""
+    """A driver that aborts fails its part only; the signal is reported."""
     assert run_trial("gles", command=[sys.executable, "-c", "import os; os.abort()"]) == (False, "its process was killed by signal 6")
 
 
 def test_a_driver_that_hangs_is_given_up() -> None:
-    """After the time limit."""
+    """A driver that hangs is stopped after the time limit."""
     works, text = run_trial("gles", command=[sys.executable, "-c", "import time; time.sleep(60)"], limit_s=0.2)
     assert (works, text) == (False, "did not answer within 0.2 s")
 
 
 def test_a_process_that_says_nothing_tells_its_last_words() -> None:
-    """From standard error."""
+    """The last output is taken from standard error."""
     works, text = run_trial("clip", command=[sys.executable, "-c", "raise SystemExit('no memory')"])
     assert (works, text) == (False, "its process ended with exit code 1: no memory")

@@ -58,7 +58,7 @@ def running() -> Course:
 
 
 def test_silence_is_two_missed_beats() -> None:
-    """For a child that has made progress; the reason is kept until it has ended."""
+    """Two missed beats of a child that has made progress count as silence; the reason is kept until it has ended."""
     course = running()
     assert 2_000_000 < course.until(Action.KILL, beats=False) <= 2_000_000 + STEP_US
     assert str(course.policy.standing) == "failing (no sign of life for 2 s)"
@@ -82,7 +82,7 @@ def test_a_process_may_take_long_to_start() -> None:
 
 
 def test_a_child_that_was_stopped_opens_nothing() -> None:
-    """It gets no more time than one that runs."""
+    """A child that was stopped gets no more time than one that runs."""
     course = Course()
     course.step()
     while course.policy.act(course.now_us, Signs(1, 0, is_stopped=True)) is Action.NOTHING:
@@ -92,7 +92,7 @@ def test_a_child_that_was_stopped_opens_nothing() -> None:
 
 
 def test_standing_still_is_noticed_though_it_beats() -> None:
-    """Each limit in its time."""
+    """Each kind of standstill is noticed within its limit, despite beats."""
     course = Course()
     course.step()
     assert 30_000_000 < course.until(Action.KILL, progress=False) <= 30_000_000 + STEP_US
@@ -111,7 +111,7 @@ def test_a_watcher_that_was_stopped_kills_nobody() -> None:
 
 
 def test_an_unkillable_child_has_none_beside_it() -> None:
-    """Not even after hours; once it has ended, the next one is started."""
+    """An unkillable child has no other beside it, even after hours; once it has ended, the next one is started."""
     course = running()
     course.until(Action.KILL, beats=False)
     for _ in range(KILL_US // STEP_US + 1):
@@ -123,7 +123,7 @@ def test_an_unkillable_child_has_none_beside_it() -> None:
 
 
 def test_pauses_grow_and_are_forgotten_after_good_times() -> None:
-    """The last pause repeats."""
+    """Pauses grow, the last one repeats, and they are reset after good times."""
     course = Course()
     pauses = []
     for _ in range(4):
@@ -139,7 +139,7 @@ def test_pauses_grow_and_are_forgotten_after_good_times() -> None:
 
 
 def test_a_wanted_end_is_no_failure() -> None:
-    """It is started again at once, without a reason against it."""
+    """A child that ends on request is started again at once, without a reason against it."""
     course = running()
     course.end(wanted=True)
     assert str(course.policy.standing) == "starting"

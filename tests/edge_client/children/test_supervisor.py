@@ -95,7 +95,7 @@ def test_a_stopped_child_is_noticed_by_its_beats() -> None:
 
 
 def test_a_child_that_hangs_is_killed_with_the_reason() -> None:
-    """It beats, and makes no progress; it also ignores the request to end."""
+    """A child that beats without progress is killed; it also ignores the request to end."""
     with family("idle") as found:
         found.wait_for(lambda: bool(found.ends))
         assert found.supervisor.standing.reason == "no progress for 1.5 s"
@@ -104,14 +104,14 @@ def test_a_child_that_hangs_is_killed_with_the_reason() -> None:
 
 
 def test_a_crash_is_told_with_its_last_words() -> None:
-    """With pauses between the attempts."""
+    """A crash is reported with the last output, and attempts have pauses in between."""
     with family("crash") as found:
         found.wait_for(lambda: len(found.ends) >= 2)
         assert "SIGABRT; it wrote: assertion failed in the driver" in found.supervisor.standing.reason
 
 
 def test_a_flood_to_standard_error_stays_small() -> None:
-    """The child continues."""
+    """The child continues, and the log stays small."""
     with family("flood") as found:
         found.wait_for(lambda: found.is_running(1))
         links = Path(f"/proc/{found.children[0].pid}/fd/2")
@@ -177,7 +177,7 @@ def test_a_child_that_cannot_be_started_is_tried_again() -> None:
 
 
 def test_a_child_is_replaced_for_a_reason_that_others_found() -> None:
-    """From any thread."""
+    """A child can be replaced from any thread, with the caller's reason."""
     with family("work") as found:
         found.wait_for(lambda: found.is_running(1))
         found.supervisor.replace("the display died")

@@ -36,7 +36,7 @@ TABLE: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 }
 
 THIN_LIPS_PX = {"henrik": 4.0}
-"""Lips that hide more of a narrow opening: his part by so much less; by a `t` they visibly touch."""
+"""By how many pixels less than in the table a head's lips part: they hide more of a narrow opening, and visibly touch in a `t`."""
 
 COLLIDING = (
     ("jawOpen", "mouthClose"),
@@ -77,20 +77,20 @@ def drawn(renderer: Renderer, pose: Pose) -> Picture:
 
 
 def width(picture: Picture) -> float:
-    """Of the mouth, in pixels."""
+    """The width of the mouth in pixels."""
     box = mouth_box(picture)
     assert box is not None
     return float(box.width)
 
 
 def test_the_table_is_whole() -> None:
-    """A line for each viseme."""
+    """The table has a line for each viseme."""
     assert tuple(TABLE) == VISEMES
 
 
 @pytest.mark.parametrize("ipa", VISEMES)
 def test_a_viseme_looks_as_the_table_says(face: Renderer, ipa: str, short_px: float) -> None:
-    """Closure, opening and width."""
+    """Closure, opening and width of the mouth match the table."""
     rest, picture = width(drawn(face, neutral_pose())), drawn(face, viseme_pose(ipa))
     (least, most), (narrow, wide) = TABLE[ipa]
     assert least - short_px <= mouth_opening_px(picture) <= most

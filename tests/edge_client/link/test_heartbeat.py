@@ -10,7 +10,7 @@ IDLE_US = 4_000_000
 
 
 def welcomed(*, takes_joined: bool = False, idle_heartbeat_ms: int = IDLE_US // 1_000) -> Heartbeat:
-    """At the beginning of a stream."""
+    """A heartbeat at the beginning of a stream."""
     heartbeat = Heartbeat()
     limits = Limits(1 << 21, 1 << 22, 1 << 14, 30_000, 1_000, idle_heartbeat_ms=idle_heartbeat_ms)
     heartbeat.welcome(Welcome("token", limits, 0, 0, takes_joined=takes_joined))

@@ -24,7 +24,7 @@ def test_a_code_lives_for_a_minute_or_three_tries() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 200_000_000), st.booleans()), max_size=150))
 def test_guesses_never_exceed_the_budget(steps: list[tuple[int, bool]]) -> None:
-    """Whatever a false relay does, and when."""
+    """Guesses never exceed the budget, whatever a false relay does, and when."""
     code, now_us = PairingCode(os.urandom, 0), 0
     began: list[int] = []
     generations: Counter[tuple[str, int]] = Counter()

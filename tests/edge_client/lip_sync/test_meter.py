@@ -14,7 +14,7 @@ def _at(pts_us: int, conversation_id: str = "a") -> Position:
 
 
 def test_sound_early_is_positive() -> None:
-    """PTS heard minus PTS shown, at the time of the picture."""
+    """Skew is PTS heard minus PTS shown, at the time of the picture."""
     meter = SkewMeter()
     meter.picture(0, _at(100_000), _at(130_000))
     stats = meter.at_pictures.stats()
@@ -43,7 +43,7 @@ def test_picture_that_shows_the_same_pts_again_goes_on_holding() -> None:
 
 
 def test_hold_ends_with_the_picture_that_shows_another_pts() -> None:
-    """Also if nothing was measured in between."""
+    """A hold ends with the next PTS, also if nothing was measured in between."""
     meter = SkewMeter()
     meter.picture(0, _at(0), _at(0))
     meter.picture(70_000, _at(70_000), _at(70_000))
@@ -65,7 +65,7 @@ def test_silence_and_another_conversation_are_not_measured() -> None:
 @given(st.lists(st.integers(-400_000, 400_000), min_size=1, max_size=400))
 @settings(max_examples=60, deadline=None)
 def test_percentiles_agree_with_numpy(skews: list[int]) -> None:
-    """To the width of a bin."""
+    """Percentiles agree with numpy to the width of a bin."""
     record = SkewRecord()
     for index, skew in enumerate(skews):
         record.add(index, skew)

@@ -59,7 +59,7 @@ SPOKEN = ((0.6, 0.9), (1.5, 0.5), (2.6, 0.9))
 
 
 def test_a_nod_is_at_its_height_with_each_stressed_syllable() -> None:
-    """To within a frame; between them the head is at rest."""
+    """A nod peaks with each stressed syllable, to within a frame; between them the head is at rest."""
     nods = np.array([gesture.nod_rad for gesture in line(heard(syllables(*SPOKEN)))])
     peaks = [place for place in range(1, len(nods) - 1) if nods[place - 1] < nods[place] >= nods[place + 1]]
     assert np.allclose(np.array(peaks) * 0.01, [peak_s for peak_s, _ in SPOKEN], atol=0.03)
@@ -67,7 +67,7 @@ def test_a_nod_is_at_its_height_with_each_stressed_syllable() -> None:
 
 
 def test_brows_rise_with_the_beginning_of_a_phrase() -> None:
-    """After quiet; a weak syllable soon after only nods."""
+    """Brows rise after quiet; a weak syllable soon after only nods."""
     beats = heard(syllables((0.6, 0.9), (1.2, 0.35), (1.8, 0.35)))
     brows = [beats.at(round(peak_s * 1e6)).brow for peak_s in (0.6, 1.2)]
     assert brows[0] > 0.5 * BROW
@@ -106,7 +106,7 @@ def test_gestures_are_bounded_in_size_and_speed(spoken: list[tuple[float, float]
 @pytest.mark.parametrize("level", [0.0, 0.01, 0.3, 1.0])
 @pytest.mark.parametrize("kind", ["tone", "noise"])
 def test_steady_sound_moves_nothing(kind: str, level: float) -> None:
-    """From its beginning on."""
+    """Steady sound moves nothing, from its beginning on."""
     at = np.arange(3 * RATE_HZ) / RATE_HZ
     wave = np.sin(2 * np.pi * 220 * at) if kind == "tone" else np.random.default_rng(3).uniform(-1, 1, len(at))
     pcm = np.concatenate([np.zeros(RATE_HZ), 30_000 * level * wave]).astype(np.int16)
@@ -114,7 +114,7 @@ def test_steady_sound_moves_nothing(kind: str, level: float) -> None:
 
 
 def test_live_gestures_begin_when_the_peak_is_known() -> None:
-    """Nothing before the sound that causes it was heard."""
+    """In `LIVE`, no gesture starts before the sound that causes it was heard."""
     beats = heard(syllables((1.0, 0.9)), live=True)
     first = next(place for place, gesture in enumerate(line(beats)) if gesture != AT_REST)
     assert 1.0 + REACH_S - 0.03 < first * 0.01 < 1.0 + REACH_S + 0.05

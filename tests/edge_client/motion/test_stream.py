@@ -19,7 +19,7 @@ def _put(stream: MotionStream, payload: Payload, audible_us: int = 0) -> DropRea
 
 
 def test_bytes_are_in_use_until_their_time_has_passed() -> None:
-    """Each is freed once, in the order of time."""
+    """The bytes of a payload are freed once, in the order of time."""
     stream = _stream()
     assert _put(stream, motion_payload([0.0] * 25, seq=2, first_keyframe=25)) is None
     assert _put(stream, motion_payload([0.0] * 25)) is None
@@ -31,7 +31,7 @@ def test_bytes_are_in_use_until_their_time_has_passed() -> None:
 
 
 def test_cursor_is_contiguous_and_a_double_is_refused() -> None:
-    """In any order."""
+    """In any order, the cursor is contiguous, and a duplicate is refused."""
     stream = _stream()
     _put(stream, motion_payload([0.0], seq=2, first_keyframe=1))
     assert stream.cursor == 0
@@ -48,7 +48,7 @@ def test_what_has_passed_altogether_is_late() -> None:
 
 
 def test_damage_is_a_fault_and_counts_as_length() -> None:
-    """So that a damaged window is not taken for a wrong sample rate."""
+    """Damaged motion counts as length, so that it is not taken for a wrong sample rate."""
     stream = _stream()
     damaged = Payload(Kind.MOTION, 1, b"123", 0, 2_000_000)
     fault = _put(stream, damaged)

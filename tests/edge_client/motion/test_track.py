@@ -77,7 +77,7 @@ def test_lost_window_is_held_then_approached_within_one_interval() -> None:
 
 
 def test_a_short_gap_is_interpolated_and_a_longer_one_is_held() -> None:
-    """Up to 0.2 s between keyframes; the track covers the short gap."""
+    """A gap of up to 0.2 s between keyframes is interpolated; the track covers it."""
     short, long_ = MotionTrack(30.0), MotionTrack(30.0)
     for track, gap_us in ((short, 200_000), (long_, 200_010)):
         track.add(0, _poses(0.0))
@@ -90,7 +90,7 @@ def test_a_short_gap_is_interpolated_and_a_longer_one_is_held() -> None:
 
 
 def test_keyframes_beside_the_grid_stay_where_they_are() -> None:
-    """Explicit time codes, 10 ms off the grid."""
+    """Explicit time codes are kept, here 10 ms off the grid."""
     track = MotionTrack(30.0)
     track.add(0, _poses(0.0, 0.2))
     track.add(76_667, _poses(1.0, 0.0))
@@ -122,7 +122,7 @@ def test_windows_in_any_order_make_the_same_track(sizes: list[int], shuffler: ra
 @given(st.integers(0, 2_000_000), st.integers(0, 2_000_000))
 @settings(max_examples=60, deadline=None)
 def test_pruning_changes_nothing_from_there_on(pruned_us: int, pts_us: int) -> None:
-    """Later output is unchanged; the past is removed; the length stays."""
+    """After pruning, later output is unchanged; the past is removed; the length stays."""
     whole, pruned = MotionTrack(25.0), MotionTrack(25.0)
     for track in (whole, pruned):
         track.add(0, _poses(*(index / 50 for index in range(50))))

@@ -14,7 +14,7 @@ def _pose(value: float) -> Pose:
 
 
 def test_in_takes_eight_keyframes() -> None:
-    """320 ms from rest to full motion."""
+    """Fading in from rest to full motion takes 320 ms."""
     transition = Transition()
     weights = [transition.step(Driver.MOTION, _pose(1.0), time_us).weight for time_us in range(0, 400_001, 80_000)]
     assert weights == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
@@ -22,7 +22,7 @@ def test_in_takes_eight_keyframes() -> None:
 
 
 def test_out_takes_twenty_keyframes_and_ends_in_rest() -> None:
-    """800 ms; the rest of the pose fades with its weight."""
+    """Fading out takes 800 ms; the rest of the pose fades with its weight."""
     transition = Transition()
     transition.step(Driver.MOTION, _pose(1.0), 0)
     transition.step(Driver.MOTION, _pose(1.0), 1_000_000)

@@ -68,7 +68,7 @@ def test_halves_are_averaged_and_common_columns_move_both_sides() -> None:
 
 
 def test_a_declared_scale() -> None:
-    """Percentages."""
+    """Weights declared as percentages are scaled."""
     decoder = decoder_of("jawOpen", "HeadYaw", scale=100.0)
     poses = decoder.decode(weights.write([[35.0, 0.1]] * 20))
     assert poses[:, JAW] == pytest.approx(0.35)

@@ -481,7 +481,7 @@ def test_credit_of_a_new_stream_leaves_out_what_is_still_held() -> None:
 
 
 def test_state_and_view_follow_a_conversation() -> None:
-    """Idle, buffering, playing, idle; the audible PTS drives the face, faded in and out."""
+    """The player is idle, buffering, playing, idle; the audible PTS drives the face, faded in and out."""
     bench = Bench()
     states = [bench.playback.state]
     bench.handle(open_("a"))
@@ -597,7 +597,7 @@ def test_observer_sees_a_conversation_in_order() -> None:
 
 
 def test_observer_is_told_of_each_underrun_once() -> None:
-    """With the number of new ones and their cause."""
+    """Each underrun is passed to the observer once, with the number of new ones and their cause."""
     watcher = Watcher()
     bench = Bench(observer=watcher)
     bench.handle(open_("a"), Media("a", tuple(audio_payloads(tone(9_600), payload_us=100_000))))

@@ -40,7 +40,7 @@ def moved(columns: tuple[str, ...] | None, value: float, *, pacing: Pacing = Pac
 
 @pytest.mark.parametrize("columns", [None, ("jawOpen",), ("jawOpen", "browInnerUp"), ("jawOpen", "headYaw")])
 def test_speech_without_head_and_brows_gets_both(columns: tuple[str, ...] | None) -> None:
-    """Without motion, with a mouth only, and with columns that stay at rest."""
+    """Speech without motion, with a mouth only, or with columns at rest gets both nods and brow beats."""
     nod, brow = moved(columns, 0.0)
     assert 0.4 * NOD_RAD < nod <= NOD_RAD
     assert 0.1 < brow < 0.4

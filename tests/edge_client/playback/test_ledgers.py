@@ -49,7 +49,7 @@ def test_a_new_stream_is_granted_what_is_not_outstanding() -> None:
 
 
 def test_drops_are_gathered_by_conversation_kind_and_reason() -> None:
-    """One event each, at most once per period; those of a finishing conversation at once."""
+    """Drops are reported in one event each, at most once per period; those of a finishing conversation at once."""
     ledger = DropLedger()
     for _ in range(3):
         ledger.add("a", Kind.AUDIO, DropReason.LATE, 1, 10)

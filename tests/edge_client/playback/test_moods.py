@@ -40,6 +40,6 @@ def test_each_conversation_has_its_mood_and_the_next_one_takes_over_without_a_ju
 
 
 def test_a_mood_leaves_the_jaw_to_speech() -> None:
-    """Bit for bit."""
+    """A mood leaves the jaw unchanged, bit for bit."""
     plain, moody = (_played(expression, expression) for expression in (Expression(), Expression(ExpressionPreset.SURPRISED)))
     assert jaws(plain) == jaws(moody)

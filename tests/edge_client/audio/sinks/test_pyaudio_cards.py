@@ -163,7 +163,7 @@ def test_a_period_longer_than_usual(deep_paced_device: PacedDevice) -> None:
 
 
 def test_a_period_that_is_too_long(deep_paced_device: PacedDevice) -> None:
-    """It is refused, and the reason is reported."""
+    """A period that is too long is refused, and the reason is reported."""
     deep_paced_device.configure(f"period_min {RATE_HZ * MAX_PERIOD_US // 1_000_000 + 100}")
     with playing(ArrayFeed(make_noise(0.1))) as sink:
         wait_for(lambda: "s of sound at once" in sink.counters().lost)
@@ -174,7 +174,7 @@ def test_a_period_that_is_too_long(deep_paced_device: PacedDevice) -> None:
     [("format DSD_U8", "paced: it takes no samples that 16 bits in 1 or 2 channels convert to, but DSD_U8"), ("channels 9", "")],
 )
 def test_errors_name_what_is_wrong(deep_paced_device: PacedDevice, fields: str, complaint: str) -> None:
-    """The format is named if it is the cause; nine channels are played."""
+    """The error names the format if that is the cause; nine channels are played."""
     deep_paced_device.configure(fields.partition("channels 9")[0], channels=9 if "channels 9" in fields else 1)
     noise = make_noise(0.2)
     with playing(ArrayFeed(noise)) as sink:

@@ -16,7 +16,7 @@ def _read(path: Path) -> tuple[int, list[int]]:
 
 
 def test_file_holds_what_was_played(tmp_path: Path) -> None:
-    """Every block in order, at the device's rate."""
+    """The file has every block in order, at the device's rate."""
     tap = WavTap(tmp_path / "played.wav", 24_000)
     tap(np.array([1, 2], np.int16))
     tap(np.array([-3], np.int16))
@@ -44,7 +44,7 @@ def test_blocks_after_close_are_ignored(tmp_path: Path) -> None:
 
 
 def test_file_that_can_not_be_written_is_told_at_once() -> None:
-    """Not in the middle of the sound."""
+    """A file that cannot be written is reported at once, not in the middle of the sound."""
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")

@@ -114,7 +114,7 @@ def test_content_after_a_clear_starts_at_once_at_full_gain(bench: Bench) -> None
 
 
 def test_clear_with_less_than_a_fade_left(bench: Bench) -> None:
-    """The fade is as long as what is left."""
+    """With less than a fade left, the fade is as long as what is left."""
     bench.write(_BUFFER + 100)
     bench.render()
     bench.clear()

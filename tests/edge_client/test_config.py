@@ -165,7 +165,7 @@ def test_wrong_values_are_told(tmp_path: Path, toml: str, text: str) -> None:
 
 
 def test_the_place_of_a_wrong_value_is_named(tmp_path: Path) -> None:
-    """Flag, environment and file are distinguished."""
+    """The error names the origin of a wrong value: flag, environment or file."""
     for flags, environment, toml, place in (
         ({"rate_hz": "x"}, {}, "", "--rate-hz: 'x'"),
         ({}, {"EDGE_CLIENT_RATE_HZ": "x"}, "", "EDGE_CLIENT_RATE_HZ: 'x'"),

@@ -204,7 +204,7 @@ def test_keyboard_interrupt_cancels_the_application() -> None:
 
 
 def test_only_the_main_thread_draws() -> None:
-    """SDL and GL require the main thread."""
+    """Only the main thread may draw: SDL and GL require it."""
 
     async def application(player: Player) -> None:
         raise AssertionError
@@ -214,7 +214,7 @@ def test_only_the_main_thread_draws() -> None:
 
 
 def test_renderer_that_cannot_draw_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The application does not start."""
+    """If the renderer cannot draw, the application does not start."""
 
     async def application(player: Player) -> None:
         raise AssertionError
@@ -271,7 +271,7 @@ def test_installed_renderer_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -
     ("found", "text"), [(ImportError("no module"), "leds cannot be loaded: ImportError: no module"), ("text", "is not a function")]
 )
 def test_renderer_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, found: object, text: str) -> None:
-    """The error has its name and the cause."""
+    """A renderer that cannot be loaded is an error with its name and the cause."""
     install(monkeypatch, found)
     with pytest.raises(ConfigError, match=text):
         open_installed(EdgeConfig(renderer="leds"))

@@ -100,7 +100,7 @@ def test_frames_after_the_end_of_audio_are_taken_until_they_cover_it() -> None:
 
 
 def test_last_motion_message_ends_the_conversation() -> None:
-    """AvatarKit marks the last motion message."""
+    """The last motion message, marked by AvatarKit, ends the conversation."""
     rig = Rig(MotionFormat(MotionEncoding.AVATARKIT_V2))
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)), end=True)
     keyframes = np.zeros((3, KEYFRAME_SIZE), np.float32)
@@ -164,7 +164,7 @@ def test_pause_resume_interrupt_and_audio_time() -> None:
 
 
 def test_volume_is_checked() -> None:
-    """The range is 0 to 1."""
+    """Volume has to be in the range 0 to 1."""
     rig = Rig()
     rig.player.set_volume(0.25)
     assert rig.player.volume == 0.25
@@ -173,7 +173,7 @@ def test_volume_is_checked() -> None:
 
 
 def test_no_audio_at_all_is_refused() -> None:
-    """A conversation begins with sound."""
+    """A conversation without audio is refused: it begins with sound."""
     rig = Rig()
     for end in (False, True):
         with pytest.raises(ValueError, match="begins with sound"):
@@ -181,7 +181,7 @@ def test_no_audio_at_all_is_refused() -> None:
 
 
 def test_damaged_frames_are_told() -> None:
-    """The sound continues."""
+    """Damaged frames are reported; the sound continues."""
     rig = Rig()
     conversation_id = rig.player.yield_audio_data_nowait(_pcm(tone(RATE_HZ)))
     assert rig.player.yield_frames_data_nowait([b"123"], conversation_id)

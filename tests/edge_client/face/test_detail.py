@@ -26,7 +26,7 @@ def test_slow_pictures_make_it_fall_once() -> None:
 
 
 def test_a_few_slow_pictures_do_not_count() -> None:
-    """Nor does a level set by the user fall, however slow it is."""
+    """A few slow pictures have no effect; nor does a level set by the user fall, however slow it is."""
     detail, chosen = DetailLevel("auto", software=False), DetailLevel("high", software=False)
     assert not any(detail.falls(1.0 if index % 3 == 0 else 0.010) for index in range(300))
     assert not any(chosen.falls(1.0) for _ in range(100))

@@ -24,14 +24,14 @@ POSES = st.none() | st.lists(st.floats(-4, 4, width=32), min_size=POSE_SIZE, max
 
 @given(QUESTIONS)
 def test_questions_travel(question: Question) -> None:
-    """Unchanged, and never mistaken for JSON."""
+    """Requests are transferred unchanged, and never mistaken for JSON."""
     assert Question.unpack(question.pack()) == question
     assert not question.pack().startswith(b"{")
 
 
 @given(COUNTS, VIEWS, POSES, OVERLAYS | st.sampled_from([NOTHING, DARK]), OPTIONAL)
 def test_answers_travel(number: int, view: View, pose: list[float] | None, overlay: Overlay, heard: int | None) -> None:
-    """Unchanged, within the size of a packet."""
+    """Replies are transferred unchanged, within the size of a packet."""
     motion = None if pose is None else np.asarray(pose, np.float32)
     sent = Answer(
         number,

@@ -42,7 +42,7 @@ def test_every_shape_shows(flat: Renderer, name: str) -> None:
 
 
 def test_lips_are_shut_at_rest(flat: Renderer) -> None:
-    """No gap, but a mouth."""
+    """At rest there is a mouth, but no gap."""
     picture = _drawn(flat, neutral_pose())
     assert mouth_opening_px(picture) == 0
     box = mouth_box(picture)
@@ -67,7 +67,7 @@ def test_mouth_close_shuts_an_open_jaw(flat: Renderer) -> None:
 
 
 def test_width_tells_pucker_from_smile(flat: Renderer) -> None:
-    """Narrower and wider than at rest, in pixels."""
+    """Pucker is narrower and smile wider than at rest, in pixels."""
     boxes = [mouth_box(_drawn(flat, pose)) for pose in (pose_of(mouthPucker=1), neutral_pose(), pose_of(mouthSmile=1))]
     widths = [box.width for box in boxes if box is not None]
     assert len(widths) == 3
@@ -96,7 +96,7 @@ def test_the_head_turns_and_comes_back(flat: Renderer) -> None:
 
 
 def test_gaze_moves_the_iris(flat: Renderer) -> None:
-    """By the weights and by the eyeballs' own rotation."""
+    """The iris follows both the weights and the eyeballs' own rotation."""
     rest = _drawn(flat, neutral_pose())
     assert changed_part(rest, _drawn(flat, pose_of(eyeLookUp=0.8))) > 5e-4
     pose = neutral_pose()
@@ -105,7 +105,7 @@ def test_gaze_moves_the_iris(flat: Renderer) -> None:
 
 
 def test_the_stamp_is_readable(flat: Renderer) -> None:
-    """In every picture that carries one."""
+    """The stamp is readable in every picture that carries one."""
     for stamp in (0, 1, 123_456_789, 2**32 - 1):
         flat.draw(pose_of(jawOpen=0.3), stamp=stamp)
         flat.show()

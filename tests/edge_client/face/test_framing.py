@@ -58,7 +58,7 @@ def test_words_keep_within_a_round_screen(kind: str) -> None:
 
 
 def test_a_round_screen_shows_the_whole_head(head: Head) -> None:
-    """With some margin."""
+    """A round screen shows the whole head with some margin."""
     spots = Camera(SIDE, SIDE, is_round=True).pixels(head.points[head.points[:, 1] > -0.9])
     assert np.hypot(*(spots - SIDE / 2).T).max() < 0.47 * SIDE
 

@@ -56,7 +56,7 @@ def test_every_shape_shows(gles: Renderer, name: str) -> None:
 
 
 def test_lips_are_sealed_at_rest(gles: Renderer) -> None:
-    """In pixels: no teeth or cavity between the lips of a face at rest."""
+    """Lips are sealed at rest: no teeth or cavity between them, in pixels."""
     picture = _drawn(gles, neutral_pose())
     assert mouth_opening_px(picture) == 0
     box = mouth_box(picture)
@@ -178,7 +178,7 @@ def test_every_shape_of_screen_shows_the_whole_head(head_name: str, head: Head, 
 
 
 def test_software_takes_one_sample_for_each_pixel() -> None:
-    """Unless smooth edges are requested: they would double the cost."""
+    """A CPU takes one sample for each pixel, unless smooth edges are requested: they would double the cost."""
     renderer = open_renderer(choice="gles", size=(400, 240), fullscreen=False, headless=True)
     found = int(GL.glGetIntegerv(GL.GL_SAMPLES)) if is_software() else 0
     renderer.close()

@@ -37,7 +37,7 @@ def test_hair_frames_the_face_and_leaves_it_free(head: Head, name: str, coarse: 
 
 
 def test_a_coarse_cut_costs_less_than_half(head: Head) -> None:
-    """In triangles, for rendering by a CPU."""
+    """A coarse cut has less than half the triangles, for rendering by a CPU."""
     assert len(grow(head, CUTS["bob"].coarse).triangles) < 0.5 * len(grow(head, CUTS["bob"]).triangles)
 
 

@@ -114,7 +114,7 @@ def test_a_head_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name: str, va
 
 
 def test_a_head_that_unpacks_to_a_gigabyte_is_refused(tmp_path: Path) -> None:
-    """Before it is unpacked."""
+    """A head that would unpack to a gigabyte is refused before it is unpacked."""
     with (
         zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("points.npy", "w", force_zip64=True) as file,

@@ -89,7 +89,7 @@ def test_the_script_repeats() -> None:
 
 
 def test_speech_owns_the_mouth() -> None:
-    """Even if it is 0: the mixed mouth is that of speech."""
+    """The mouth is that of speech, even where its weights are 0."""
     idle, speech = pose_of(jawOpen=0.5, mouthSmile=0.4), pose_of(mouthFunnel=0.7)
     both = combine(idle, speech)
     assert (both[list(MOUTH_INDEXES)] == speech[list(MOUTH_INDEXES)]).all()

@@ -43,7 +43,7 @@ def test_a_page_covers_the_face_and_goes_without_a_trace(renderer: Renderer) -> 
 
 
 def test_a_screen_that_sleeps_is_black(renderer: Renderer) -> None:
-    """All of it, and the face is back at once."""
+    """The whole picture is black, and the face is back at once."""
     before = _drawn(renderer, neutral_pose())
     assert _drawn(renderer, neutral_pose(), DARK).max() == 0
     assert (_drawn(renderer, neutral_pose()) == before).all()
@@ -57,7 +57,7 @@ def test_letters_of_the_title_are_large_enough_for_two_metres(renderer: Renderer
 
 
 def test_a_sign_and_figures_stay_in_their_corners(renderer: Renderer) -> None:
-    """The face itself is unchanged."""
+    """The face itself is unchanged by a sign and figures."""
     before = _drawn(renderer, neutral_pose())
     after = _drawn(renderer, neutral_pose(), Overlay(None, "no connection", ("skew +1.0 ms", "buffer 0.10 s")))
     changed = np.abs(after - before).max(2) > 0
@@ -69,7 +69,7 @@ def test_a_sign_and_figures_stay_in_their_corners(renderer: Renderer) -> None:
 
 
 def test_an_overlay_that_changes_is_painted_anew(renderer: Renderer) -> None:
-    """And not if it stays the same."""
+    """A changed overlay is painted again, an unchanged one is not."""
     one = _drawn(renderer, neutral_pose(), Overlay(None, "", ("buffer 0.10 s",)))
     assert (_drawn(renderer, neutral_pose(), Overlay(None, "", ("buffer 0.10 s",))) == one).all()
     assert (_drawn(renderer, neutral_pose(), Overlay(None, "", ("buffer 0.20 s",))) != one).any()

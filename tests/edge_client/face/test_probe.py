@@ -38,7 +38,7 @@ def test_the_driver_of_this_machine() -> None:
     [("crash", "SIGSEGV"), ("refuse", "SDL says: no EGL here"), ("nothing", "ended with status 3")],
 )
 def test_a_driver_that_fails_is_an_answer(how: str, reason: str) -> None:
-    """With the reason as text, each time it is queried."""
+    """A driver that fails is a result, with the reason as text, each time it is queried."""
     probe = _bad(how)
     for _ in range(2):
         with pytest.raises(ScreenError, match=reason):
@@ -52,13 +52,13 @@ def test_what_worked_before_it_failed_is_used(how: str, samples: int) -> None:
 
 
 def test_a_driver_that_hangs_is_given_up() -> None:
-    """The wait is bounded."""
+    """A driver that hangs is stopped: the wait is bounded."""
     with pytest.raises(ScreenError, match="did not answer within 1 s"):
         _bad("hang", limit_s=1).driver()
 
 
 def test_a_driver_that_crashes_gives_way_to_the_vector_face(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """With `auto`; the reason is logged. If GLES is set explicitly, it is an error."""
+    """With `auto` the vector face is used, and the reason is logged. If GLES is set explicitly, it is an error."""
     monkeypatch.setattr(screens, "Probe", lambda driver, variables: _bad("crash"))
     caplog.set_level(logging.INFO)
     renderer = open_renderer(choice="auto", size=(320, 240), fullscreen=False, headless=True)

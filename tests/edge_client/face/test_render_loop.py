@@ -491,7 +491,7 @@ class Deaf(FaceAnswers):
 
 
 def test_a_screen_that_sleeps_costs_few_pictures_and_wakes_within_a_fifth_of_a_second() -> None:
-    """The grid of a face that is visible again restarts, and nothing counts as skipped."""
+    """The grid restarts when the face is visible again, and nothing counts as skipped."""
 
     class Asleep(NoOverlays):
         until_us = 3_000_000

@@ -112,7 +112,7 @@ def test_a_machine_without_llvm_shows_the_vector_face(x_display: str, tmp_path: 
     ids=["GLES 2 only", "no EGL"],
 )
 def test_a_machine_without_gles_3_shows_the_vector_face(variables: dict[str, str], x_display: str, tmp_path: Path) -> None:
-    """Still in the window, with the reason."""
+    """A machine without GLES 3 shows the vector face in the window, with the reason."""
     with client_window(x_display, tmp_path / "edge.log", "--size", "320x240", variables=variables) as client:
         assert np.ptp(client.look()) > 100
     log = client.log.read_text()

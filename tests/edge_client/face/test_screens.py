@@ -84,7 +84,7 @@ def test_connected_cards_are_read_from_the_kernel(tmp_path: Path) -> None:
 
 
 def test_headless_opens_gl(caplog: pytest.LogCaptureFixture) -> None:
-    """Off-screen by GLES, without a warning."""
+    """Without a window, GLES draws off-screen, without a warning."""
     caplog.set_level(logging.INFO)
     renderer = open_renderer(choice="auto", size=(320, 240), fullscreen=False, headless=True)
     renderer.draw(neutral_pose())
@@ -111,7 +111,7 @@ def test_without_gl_the_vector_face_is_drawn(monkeypatch: pytest.MonkeyPatch, ca
 
 
 def test_without_any_screen_it_draws_off_screen_and_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A window was requested and there is no screen for one."""
+    """A window was requested and there is no screen: drawing is off-screen, and reported."""
     monkeypatch.setattr(screens, "desktop_displays", lambda environment: [])
     monkeypatch.setattr(screens, "connected_cards", list)
     renderer = open_renderer(choice="flat", size=(320, 240), fullscreen=False, headless=False)
@@ -145,7 +145,7 @@ def test_a_display_that_does_not_answer_is_passed_over(
 
 
 def test_when_nothing_works_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All reasons, and the packages."""
+    """The error lists all reasons, and the packages to install."""
 
     def broken(*_: object) -> None:
         raise AssetError("the head is gone")
@@ -157,6 +157,6 @@ def test_when_nothing_works_the_error_says_what_to_install(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("size", [(0, 480), (800, -1), (100_000, 480)])
 def test_a_senseless_size_is_refused(size: tuple[int, int]) -> None:
-    """Before anything is opened."""
+    """An invalid size is refused before anything is opened."""
     with pytest.raises(ScreenError, match="64 to 8192"):
         open_renderer(choice="auto", size=size, fullscreen=False, headless=True)

@@ -60,5 +60,5 @@ def test_the_clock_is_believed_when_the_kernel_does_so(state: int, minute: int |
 
 
 def test_the_real_kernel_is_asked() -> None:
-    """Any result on this machine."""
+    """The real kernel is queried; any result is accepted."""
     assert minute_of_day() in [None, *range(24 * 60)]

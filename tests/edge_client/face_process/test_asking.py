@@ -61,7 +61,7 @@ def test_an_answer_comes_at_once(pair: Pair) -> None:
 
 
 def test_a_late_answer_is_dropped(pair: Pair) -> None:
-    """It is not taken for the reply to the next request."""
+    """A late reply is dropped, and not taken for that to the next request."""
     assert pair.source.ask(Question(1, 1, 2)) is None
     pair.parent.send(Answer(1, VIEW).pack())
     assert pair.source.ask(Question(2, 1, 2)) is None
@@ -73,7 +73,7 @@ def test_a_late_answer_is_dropped(pair: Pair) -> None:
 
 
 def test_a_parent_that_does_not_read_stops_no_picture(pair: Pair) -> None:
-    """Nor does the child busy-loop when the socket is full."""
+    """A parent that does not read delays no picture, nor does the child busy-loop when the socket is full."""
     pair.child.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_608)
     began = time.monotonic()
     for number in range(20):
@@ -82,7 +82,7 @@ def test_a_parent_that_does_not_read_stops_no_picture(pair: Pair) -> None:
 
 
 def test_a_parent_that_is_gone_is_noticed(pair: Pair) -> None:
-    """Before and during a request."""
+    """A closed parent is noticed before and during a request."""
     pair.parent.close()
     assert pair.source.ask(Question(1, 1, 2)) is None
     assert pair.source.has_ended
@@ -97,13 +97,13 @@ def test_a_parent_that_is_gone_is_noticed(pair: Pair) -> None:
     ],
 )
 def test_messages_travel(message: Trying | Drawing | Leaving) -> None:
-    """Unchanged."""
+    """Messages are transferred unchanged."""
     assert unpack_message(pack_message(message)) == message
     assert pack_message(message).startswith(b"{")
 
 
 def test_two_crashes_are_enough_and_an_hour_forgets_them() -> None:
-    """Each kind is counted separately."""
+    """Crashes of each renderer are counted separately."""
     crashes = Crashes()
     crashes.crashed("gles", 0)
     assert crashes.avoided(1) == frozenset()

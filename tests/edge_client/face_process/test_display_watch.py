@@ -22,7 +22,7 @@ while True:
 
 
 def test_a_process_that_spins_ends_with_its_display(tmp_path: Path) -> None:
-    """As soon as the display closes the connection; not before."""
+    """The process ends as soon as the display closes the connection; not before."""
     folder = tmp_path / ".X11-unix"
     folder.mkdir()
     with socket.socket(socket.AF_UNIX) as display:
@@ -38,7 +38,7 @@ def test_a_process_that_spins_ends_with_its_display(tmp_path: Path) -> None:
 
 
 def test_other_connections_are_not_watched(tmp_path: Path) -> None:
-    """The channel to the parent, and sockets of other services."""
+    """Connections not watched: the channel to the parent, and sockets of other services."""
     with socket.socket(socket.AF_UNIX) as service, socket.socket(socket.AF_UNIX) as client:
         service.bind(str(tmp_path / "service"))
         service.listen()

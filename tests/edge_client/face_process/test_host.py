@@ -37,7 +37,7 @@ def skews_ms(pictures: list[float]) -> list[float]:
 
 
 def test_pictures_are_asked_for_and_told() -> None:
-    """With their skew; the process ends in order."""
+    """Pictures are requested and reported with their skew; the process ends in order."""
     with hosted(FLAT) as found:
         found.wait_for(lambda: len(found.told.pictures) > 60)
         pid = found.pid()
@@ -94,7 +94,7 @@ def test_a_core_that_is_held_up_stops_no_picture() -> None:
 
 
 def test_a_renderer_that_crashes_twice_gives_way() -> None:
-    """To the vector face; the reason is reported."""
+    """A renderer that crashes twice is replaced by the vector face; the reason is reported."""
     with hosted(AUTO, [Watcher("tests.edge_client.face_process.hosted:AbortInGl", "3")]) as found:
         found.wait_for(lambda: found.status().kind == "flat" and found.runs(2))
         assert "gles: it crashed repeatedly" in found.status().reason
@@ -102,7 +102,7 @@ def test_a_renderer_that_crashes_twice_gives_way() -> None:
 
 @pytest.mark.slow
 def test_a_renderer_that_hangs_twice_gives_way() -> None:
-    """After ten seconds without a picture, each time."""
+    """A renderer that hangs is replaced after ten seconds without a picture, each time."""
     with hosted(AUTO, [Watcher("tests.edge_client.face_process.hosted:HangInGl", "3")]) as found:
         found.wait_for(lambda: found.status().kind == "flat" and found.runs(2), 60)
 

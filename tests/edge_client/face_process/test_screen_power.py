@@ -87,7 +87,7 @@ def test_without_a_backlight_the_command_is_called(tmp_path: Path) -> None:
 
 
 def test_a_command_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command after it is run."""
+    """A command that hangs is killed, and the next one is run."""
     monkeypatch.setattr(screen_power, "COMMAND_S", 0.1)
     command = Command(tmp_path, '[ "$0" = wake ] || exec sleep 60')
     power = ScreenPower(command.words, root=tmp_path / "none")

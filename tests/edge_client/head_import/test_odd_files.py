@@ -61,7 +61,7 @@ def test_the_command_exits_with_2(tmp_path: Path, odd: dict[str, tuple[bytes, st
 
 
 def test_a_file_of_200_mb_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused by its size alone."""
+    """A file of 200 MB is refused by its size alone."""
     file = tmp_path / "huge.glb"
     file.write_bytes(b"")
     with file.open("wb") as sparse:

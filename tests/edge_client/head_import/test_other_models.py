@@ -156,7 +156,7 @@ def test_eyes_that_turn_about_a_far_point_stay_between_their_lids(built_in: Head
 
 
 def test_a_targets_offsets_fit_its_vertices(built_in: Head) -> None:
-    """A target of another length is refused, with its name."""
+    """A target whose length differs from that of the vertices is refused, with its name."""
     model = small_model(built_in)
     model.json["meshes"][0]["primitives"][0]["targets"][0]["POSITION"] = model.accessor(np.zeros((5, 3), np.float32))
     with pytest.raises(ModelError, match=r"target jawOpen has 5 offsets for \d+ vertices"):

@@ -46,7 +46,7 @@ def test_a_face_that_stands_is_seen_between_pictures_too() -> None:
 
 
 def test_conversations_are_not_compared_with_each_other() -> None:
-    """From the end of one to the beginning of the next there is no skew."""
+    """From the end of one conversation to the beginning of the next there is no skew."""
     bench = Bench()
     bench.show(9_000_000)
     bench.show(9_033_000, conversation_id="c-2")

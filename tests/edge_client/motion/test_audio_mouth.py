@@ -123,7 +123,7 @@ def test_a_share_of_the_mouth_and_nothing_else_is_mixed() -> None:
 
 
 def test_lips_that_are_heard_to_touch_do() -> None:
-    """However open the payload has them."""
+    """Lips that touch according to the sound do so, however open the payload has them."""
     heard = pose_of(jawOpen=0.06, mouthClose=0.06, mouthPress=0.3)
     mixed = with_mouth(pose_of(jawOpen=0.5, mouthLowerDown=0.4), heard, BLEND_SHARE)
     assert mixed == pytest.approx(heard, abs=1e-6)

@@ -65,7 +65,7 @@ def test_jaw_to_the_sides(angle: float, left: float, right: float) -> None:
 
 
 def test_eyelids() -> None:
-    """The first is the left one."""
+    """The first eyelid is the left one."""
     poses = decoded(keyframe(EYE_LID, (0.25, 0.75)))
     assert (poses[0, ARKIT_INDEX["eyeBlinkLeft"]], poses[0, ARKIT_INDEX["eyeBlinkRight"]]) == (0.25, 0.75)
 
@@ -140,7 +140,7 @@ def test_damaged_maps(tmp_path: Path, arrays: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 not a zip"])
 def test_files_that_are_no_maps(tmp_path: Path, data: bytes) -> None:
-    """The setting may name any file."""
+    """A file that is not a map is refused: the setting may name any file."""
     path = tmp_path / "map.npz"
     path.write_bytes(data)
     with pytest.raises(AssetError):
@@ -148,7 +148,7 @@ def test_files_that_are_no_maps(tmp_path: Path, data: bytes) -> None:
 
 
 def test_map_that_unpacks_to_too_much(tmp_path: Path) -> None:
-    """Zeros compress well."""
+    """A map that unpacks to too much is refused: zeros compress well."""
     path = tmp_path / "map.npz"
     np.savez_compressed(path, matrix=np.zeros((EXPRESSION_SIZE, 50_000)))
     with pytest.raises(AssetError, match="unpacks to more than"):
@@ -156,12 +156,12 @@ def test_map_that_unpacks_to_too_much(tmp_path: Path) -> None:
 
 
 def test_missing_map(tmp_path: Path) -> None:
-    """The setting may name a missing file."""
+    """A missing map is an error: the setting may name a missing file."""
     with pytest.raises(AssetError):
         load_flame_map(tmp_path / "none.npz")
 
 
 def test_keyframes_are_decoded_in_order() -> None:
-    """One pose for each keyframe."""
+    """Keyframes are decoded in order, one pose for each."""
     rows = keyframes(9)
     np.testing.assert_array_equal(decoded(rows)[:, NECK_ROTATION], rows[:, NECK_POSE])

@@ -53,7 +53,7 @@ def test_between_keyframes_there_is_no_step_either() -> None:
 
 
 def test_motion_without_a_jump_is_not_touched() -> None:
-    """At any speed: no filter, and no lag."""
+    """Motion without a jump is unchanged, at any speed: no filter, and no lag."""
     smooth = values(track_of(0.0))
     assert smooth == pytest.approx(wave(0, 2 * WINDOW)[:, 0], abs=1e-6)
 

@@ -72,7 +72,7 @@ def test_it_does_not_wait_for_the_end_of_the_sound(motion: MotionFormat | None) 
 
 
 def test_a_device_told_to_use_payloads_only_stays_at_rest() -> None:
-    """`mouth_source = payload` switches the analyser off."""
+    """With `mouth_source = payload` the analyser is off, and the device stays at rest."""
     bench = Bench(config=PlaybackConfig(mouth_source=MouthSource.PAYLOAD))
     bench.handle(open_("a", motion=None, audio=PCM_16K), sound(), ConversationEnd("a", 0, 0))
     bench.run(1_000_000)
@@ -187,7 +187,7 @@ def test_motion_that_is_not_understood_leaves_the_mouth_to_the_sound(names: tupl
 
 
 def test_names_that_are_left_out_are_told_beside_motion_that_moves_the_face() -> None:
-    """Once, however many payloads follow."""
+    """Ignored names are reported once, however many payloads follow."""
     bench = Bench()
     format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, ("jawOpen", "hairWave"))
     bench.handle(open_("a", motion=format, audio=PCM_16K), sound())

@@ -114,7 +114,7 @@ def test_sheet_shows_the_whole_film_with_labels(tmp_path: Path) -> None:
 
 
 def test_nothing_filmed_leaves_nothing(tmp_path: Path) -> None:
-    """No picture, no file."""
+    """Without pictures no file is written."""
     new_film().write_gif(tmp_path / "face.gif")
     new_film().write_sheet(tmp_path / "sheet.png")
     assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,7 @@ def run_of(recorder: Recorder, conversations: tuple[ConversationSummary, ...] = 
 
 
 def test_a_conversation_leaves_all_files(tmp_path: Path) -> None:
-    """Film, contact sheet, plot and figures, and no partly written file."""
+    """A conversation leaves film, contact sheet, plot and figures, and no partly written file."""
     canvas = Canvas()
     recorder = canvas.recorder
     for number in range(90):

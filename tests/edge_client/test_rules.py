@@ -103,7 +103,7 @@ def rule_2_media_of_a_closed_id_is_dropped_counted_and_told() -> None:
 
 
 def rule_2_the_last_1024_closed_ids_are_remembered() -> None:
-    """Exactly one finished event per conversation."""
+    """Exactly the last 1,024 closed ids are remembered."""
     bench = Bench()
     for number in range(MAX_CLOSED_CONVERSATIONS + 1):
         bench.handle(open_(f"c{number}"))

@@ -40,7 +40,7 @@ class Course:
         self.policy.ended(self.now_us, reason, wanted=wanted)
 
     def until(self, wanted: Action, limit_us: int = 60_000_000, *, beats: bool = True, progress: bool = True) -> int:
-        """Time until the next action."""
+        """Time until the wanted action, in µs."""
         begin_us = self.now_us
         while self.step(beats=beats, progress=progress) is not wanted:
             assert self.now_us - begin_us < limit_us

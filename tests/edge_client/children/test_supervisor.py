@@ -62,7 +62,7 @@ class Family:
 
 @contextmanager
 def family(*acts: str, limits: ChildLimits = LIMITS) -> Iterator[Family]:
-    """Wait for a working child."""
+    """A family with a working child."""
     found = Family(*acts, limits=limits)
     found.supervisor.start()
     try:

@@ -91,7 +91,7 @@ def wait_for(what: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
 
 @contextmanager
 def killed(display: XServer | Weston) -> Iterator[None]:
-    """Stop it without leftovers."""
+    """Kill a display on exit, so that none is left."""
     try:
         yield
     finally:

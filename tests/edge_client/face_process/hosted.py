@@ -97,7 +97,7 @@ class Hosted:
 
 @contextmanager
 def hosted(config: EdgeConfig, watchers: Sequence[Watcher] = (), film: int | None = None) -> Iterator[Hosted]:
-    """Wait for a drawing process."""
+    """A face process that draws."""
     found = Hosted(config, watchers, film)
     found.face.start()
     try:

@@ -130,7 +130,7 @@ def test_lips_that_are_heard_to_touch_do() -> None:
 
 
 def test_shares_by_source_and_format() -> None:
-    """By default a device analyses sound if motion covers less than the sound, or is missing; by setting always or never."""
+    """By default sound has a share if motion contains less of the mouth than sound does, or is missing; by setting always or never."""
     assert heard_share(MouthSource.AUTO, AVATARKIT) == BLEND_SHARE
     assert heard_share(MouthSource.AUTO, WEIGHTS) == 0
     assert heard_share(MouthSource.AUTO, None) == 1

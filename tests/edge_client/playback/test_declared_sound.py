@@ -69,7 +69,7 @@ def test_half_a_sample_fails_nothing() -> None:
 
 
 def test_irregular_ogg_is_completed_and_each_irregularity_is_told(tmp_path: Path) -> None:
-    """A lost page, an invalid packet and an end that would cut off speech fail it; zeros after the end do not."""
+    """A lost page, an invalid packet and an end that would cut off speech are reported; zeros after the end are not."""
     need_opus_tools()
     clip = TakenApart(encode(tmp_path, tones(1.5)))
     pages = split_pages(clip.mux(per_page=5, granule=lambda frames, _, last: 0 if last else frames, behind=[b"\x03"]))

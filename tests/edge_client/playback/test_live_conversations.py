@@ -53,7 +53,7 @@ def test_what_was_held_comes_out_with_open_in_order() -> None:
 
 
 def test_what_is_held_expires_by_the_age_of_its_first() -> None:
-    """After five seconds it is handed over to be counted."""
+    """Five seconds after its first message, held media is handed over to be counted."""
     conversations = LiveConversations()
     conversations.hold(_media("a"), 0)
     conversations.hold(_media("a"), 4_000_000)

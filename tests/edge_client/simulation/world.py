@@ -72,7 +72,7 @@ class PlainCard(PlainSink):
 
 
 def standing(anchor: Anchor | None, now_us: int) -> Anchor | None:
-    """The current position of playout."""
+    """An anchor at the current position, with playout stopped."""
     return None if anchor is None else Anchor(anchor.frame_at(now_us), now_us, 0.0, anchor.limit_frame)
 
 

@@ -187,7 +187,7 @@ def test_contradictions_are_told(tmp_path: Path) -> None:
 
 
 def test_a_token_does_not_travel_in_plaintext(tmp_path: Path) -> None:
-    """A token is sent to this machine in plaintext, elsewhere only over TLS; certificate and key are set together."""
+    """A token may be sent in plaintext to this machine, elsewhere only over TLS; certificate and key are set together."""
     file = tmp_path / "some"
     file.write_text("x")
     assert not EdgeConfig(token_file=file).tls

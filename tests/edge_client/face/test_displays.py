@@ -37,7 +37,7 @@ def names(environment: dict[str, str], folders: tuple[Path, Path]) -> list[str]:
 
 
 def test_sockets_count_where_no_variable_names_a_display(folders: tuple[Path, Path]) -> None:
-    """A display named by a variable is the only one."""
+    """If variables name displays, only these are used."""
     assert names({}, folders) == ["wayland wayland-0", "x11 :0", "x11 :1"]
     assert names({"DISPLAY": ""}, folders) == ["wayland wayland-0", "x11 :0", "x11 :1"]
     assert names({"DISPLAY": ":1"}, folders) == ["x11 :1"]

@@ -36,7 +36,7 @@ def write_conversation(path: Path, *, telling: bool) -> Path:
 
 
 def test_what_the_coefficients_hold_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The coefficient with the signal opens the jaw most; the mouth moves in speech and rests in silence; the quality is stored."""
+    """The coefficient with the signal opens the jaw most; the mouth moves in speech and rests in silence; a report is beside the map."""
     path, out = write_conversation(tmp_path / "made.json", telling=True), tmp_path / "map.npz"
     monkeypatch.setattr("sys.argv", ["fit_flame_map.py", str(path), "--out", str(out)])
     fit_flame_map.main()

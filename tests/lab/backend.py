@@ -1,4 +1,4 @@
-"""The backend of the demo: speech goes to a source, the source's payloads go to the relay, and the device's word comes back."""
+"""The backend of the demo: passes speech to a source, publishes the source's payloads to the relay, and receives the device's events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.lab.data import PROJECT_ROOT
 
 CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
 PATIENCE_S = 30.0
-"""How long after the end of its sound a conversation may take to be finished."""
+"""Maximum seconds between the end of a conversation's sound and its `finished`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What is spoken, by which source, and how to say it to a person."""
+    """The speech, its source, and a description for people."""
 
     source: Source
     speech: Speech
@@ -32,7 +32,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the backend knows of the conversation. `first_audio_ms` is None if no sound was heard."""
+    """The backend's result of a conversation. `first_audio_ms` is None if no sound was played."""
 
     conversation_id: str
     trace_id: str
@@ -45,7 +45,7 @@ class Published:
 
 
 class Counted:
-    """A performance that counts the sound it hands over, and keeps the error that it broke off with."""
+    """A performance that counts the sound it yields, and keeps the error that ended it."""
 
     def __init__(self, performance: Performance) -> None:
         self._format = performance.audio_format
@@ -68,25 +68,25 @@ class Counted:
         return item
 
     async def aclose(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         close = getattr(self._items, "aclose", None)
         if close is not None:
             await close()
 
     @property
     def audio_seconds(self) -> float:
-        """Length of the sound handed over so far."""
+        """Seconds of sound yielded so far."""
         return pcm_seconds(self._format, self.audio_bytes)
 
 
 def pcm_seconds(audio_format: AudioFormat, size: int) -> float:
-    """Length of `size` bytes; all sources of the demo give PCM."""
+    """Duration of `size` bytes; all sources of the demo yield PCM."""
     assert audio_format.codec is Codec.PCM_S16LE, audio_format.codec
     return size / 2 / audio_format.sample_rate_hz
 
 
 class Conversation:
-    """One conversation as the backend sees it: its trace, when it began and when its first sample was heard."""
+    """One conversation from the backend's side: its trace, its start, and the time at which its first sample was heard."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -97,7 +97,7 @@ class Conversation:
         self.context = TraceContext()
 
     def trace(self, conversation_id: str) -> TraceContext:
-        """Called by the publisher as the conversation opens: its trace begins here."""
+        """Start the trace. Called by the publisher when the conversation opens."""
         self._opened_s = time.monotonic()
         attributes = {CONVERSATION_ID: conversation_id}
         self._stage = Stage(self._telemetry.tracer, "backend speak", parent_from(TraceContext()), unix_us(), attributes=attributes)
@@ -105,28 +105,28 @@ class Conversation:
         return self.context
 
     def listen(self, event: AvatarEvent) -> None:
-        """Called by the publisher with each event."""
+        """Handle an event. Called by the publisher."""
         if isinstance(event, PlayerEvent) and isinstance(event.body, Started) and self.first_audio_ms is None:
             self.first_audio_ms = round((time.monotonic() - self._opened_s) * 1000, 1)
             self.started.set()
 
     def end(self, fault: str | None = None) -> None:
-        """The trace's first span ends."""
+        """End the root span of the trace."""
         if self._stage is not None:
             self._stage.end(unix_us(), fault=fault)
 
 
 def unix_us() -> int:
-    """The wall clock."""
+    """Wall-clock time in µs."""
     return time.time_ns() // 1000
 
 
 async def speak(
     address: str, device_id: str, script: Script, *, seconds: float | None, telemetry: Telemetry, say: Callable[[str], None]
 ) -> Published:
-    """Have a device speak, and wait until it is done.
+    """Publish a conversation to a device, and wait until it has finished.
 
-    Raises `SourceError`, `PublisherError`, `TimeoutError` if it never says that it is.
+    Raises `SourceError`, `PublisherError`, or `TimeoutError` if `finished` does not arrive.
     """
     conversation = Conversation(telemetry)
     counted = Counted(await script.source.perform(script.speech))
@@ -168,7 +168,7 @@ async def _interrupt_after(
     publishing: asyncio.Task[None],
     say: Callable[[str], None],
 ) -> None:
-    """Interrupt once `seconds` were heard, and publish no more: sound after an interrupt would open another conversation."""
+    """Interrupt after `seconds` were played, and stop publishing: sound after an interrupt would open another conversation."""
     if seconds is not None:
         await conversation.started.wait()
         await asyncio.sleep(seconds)

@@ -1,8 +1,8 @@
-"""What an attacker can do with the transcript of an exchange of a pairing: try every code on it.
+"""Brute-force search for the code of a pairing exchange, as an attacker could run it on a transcript.
 
-He took part with a guess of his own, so he knows his secret x, and the other end proved to him that it has the key. For each code c he
-works out the key that he would have if c were his guess: K = x·(Y − c·N), by a table of multiples of x·N. If that key fits the proof, c is
-the code. Point arithmetic is that of the package spake2.
+The attacker took part with a guessed code, so the secret x is known, and the other end sent a proof of the key. For each code c the
+search computes the key that results if c was the guess: K = x·(Y − c·N), with a table of multiples of x·N. If that key matches the
+proof, c is the code. The package spake2 provides the point arithmetic.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from spake2.parameters.ed25519 import ParamsEd25519
 
 SCALAR_BITS = 253
 BATCH = 2_000
-"""Keys whose coordinates are divided at once: a division takes as long as hundreds of multiplications."""
+"""Number of keys that share one division of coordinates: a division takes as long as hundreds of multiplications."""
 _Q = curve.Q
 Point = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was sent in an exchange in which the attacker was the device."""
+    """The messages of an exchange in which the attacker was the device."""
 
     sent: bytes
-    """His element, without the letter of the side."""
+    """The attacker's element, without the side's letter."""
     got: bytes
-    """The relay's."""
+    """The relay's element."""
     identities: tuple[bytes, bytes]
-    """Of device and relay."""
+    """Identities of device and relay."""
     proof: bytes
     """The relay's HMAC."""
 
 
 def codes_that_fit(transcripts: Sequence[Transcript], secret: int, codes: Iterable[str], *, window: int) -> list[list[str]]:
-    """For each transcript, in all of which he used the same `secret`, the codes whose key fits its proof.
+    """Return, for each transcript, the codes whose key matches its proof. All transcripts share the same `secret`.
 
-    `window`: bits of a scalar that one look into the table takes; 12 for a million codes, 4 for some.
+    `window`: scalar bits per table lookup; 12 for a million codes, 4 for a few.
     """
     fitting: list[list[str]] = [[] for _ in transcripts]
     table = _multiples(ParamsEd25519.N.scalarmult(-secret).XYTZ, window)
@@ -61,13 +61,13 @@ def codes_that_fit(transcripts: Sequence[Transcript], secret: int, codes: Iterab
 
 
 def secret_of(random_bytes: bytes) -> int:
-    """The scalar that spake2 makes of these 64 bytes."""
+    """The scalar that spake2 derives from these 64 bytes."""
     secret: int = curve.random_scalar(lambda _: random_bytes)
     return secret
 
 
 def _multiples(point: Point, window: int) -> list[list[Point]]:
-    """In each row d·2^(window·row)·point, by d."""
+    """Table whose rows hold d·2^(window·row)·point, indexed by d."""
     rows = []
     for _ in range(-(-SCALAR_BITS // window)):
         row: list[Point] = [(0, 1, 1, 0)]
@@ -89,7 +89,7 @@ def _product(table: list[list[Point]], window: int, scalar: int) -> Point:
 
 
 def _encoded(points: Sequence[Point]) -> Iterator[bytes]:
-    """As `Element.to_bytes` does it, with one division for all."""
+    """Encode points as `Element.to_bytes` does, with one division for all."""
     before, total = [], 1
     for point in points:
         before.append(total)

@@ -1,4 +1,4 @@
-"""Where inputs that are not part of the project lie."""
+"""Locates test inputs that are not part of the project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def shared_data(name: str) -> Path:
-    """A file of the folder `TEST_DATA_FOLDER`, else of `../shared/data`; skips the test where it is absent."""
+    """A file of the folder `TEST_DATA_FOLDER`, else of `../shared/data`; skips the test if it is missing."""
     folder = Path(os.environ.get("TEST_DATA_FOLDER") or PROJECT_ROOT.parent / "shared" / "data")
     path = folder / name
     if not path.is_file():
@@ -20,12 +20,12 @@ def shared_data(name: str) -> Path:
 
 
 def debian_speech(name: str) -> Path:
-    """A recording of human speech out of Debian's pocketsphinx-testdata, by the end of its path; skips if it is absent."""
+    """A recording of human speech from Debian's pocketsphinx-testdata, by the end of its path; skips the test if it is missing."""
     return _installed(Path("/usr/share/pocketsphinx/test"), name, "pocketsphinx-testdata")
 
 
 def alsa_sample(name: str) -> Path:
-    """A sample out of Debian's alsa-utils, such as `Front_Center.wav`; skips if it is absent."""
+    """A sample from Debian's alsa-utils, such as `Front_Center.wav`; skips the test if it is missing."""
     return _installed(Path("/usr/share/sounds/alsa"), name, "alsa-utils")
 
 

@@ -1,8 +1,8 @@
-"""A TCP proxy that makes a network worse, by seed: latency, jitter, spikes, bandwidth, small slices, stalls, links that are
-half open, cuts, resets and slow closes. Bytes stay in order, as TCP keeps them.
+"""A seeded TCP proxy that degrades a network: latency, jitter, spikes, bandwidth limits, small slices, stalls, half-open links,
+cuts, resets and slow closes. Bytes stay in order, as in TCP.
 
-Each direction of each connection has a line of its own: what was read is written when its delay is over, but never before what
-was read earlier. So a late packet holds up all behind it, as a lost and repeated one does in TCP.
+Each direction of each connection has its own queue: a chunk is written when its delay has passed, but never before an
+earlier chunk. A late chunk therefore delays all that follow, as a retransmission does in TCP.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import Self
 
 READ_BYTES = 16 << 10
 LINE_CHUNKS = 256
-"""Chunks on their way in one direction; the sender waits for more room, as with a full network."""
+"""Maximum number of chunks in flight in one direction; beyond that the sender waits, as with a full network."""
 
 QUEUED_S = 1.0
-"""So much waits in front of a narrow link; then the sender is held up …"""
+"""Queue of a narrow link, in seconds of its bandwidth; beyond that the sender waits."""
 SLICES_PER_S = 10
-"""… and what gets through comes in this many pieces a second."""
+"""Number of pieces per second in which a narrow link delivers data."""
 
 FORGOTTEN_S = 60.0
-"""An end that is lost in a half-open link is told so late."""
+"""Delay after which an end that is lost in a half-open link is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What a chunk meets on its way, one direction."""
+    """Conditions for chunks in one direction."""
 
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
-    """The delay is even between `delay_ms - jitter_ms` and `delay_ms + jitter_ms`."""
+    """The delay is uniform between `delay_ms - jitter_ms` and `delay_ms + jitter_ms`."""
     spike_share: float = 0.0
-    """This share of chunks …"""
+    """Share of chunks that are delayed by `spike_ms` more."""
     spike_ms: float = 0.0
-    """… takes so much longer."""
+    """Extra delay of these chunks."""
     bytes_per_s: float = 0.0
-    """No more than this gets through; 0: all of it."""
+    """Bandwidth; 0: unlimited."""
     slice_bytes: int = 0
-    """What is read together arrives in slices of this size; 0: as it came."""
+    """Chunks are delivered in slices of this size; 0: unsliced."""
     hole: bool = False
-    """Nothing gets through and nothing is told, as with a machine that lost its network: a half-open link. A connection
-    that lost a byte this way stays dead, as with TCP; those made after it live."""
+    """Half-open link: data is dropped without an error, as when a machine loses its network. A connection that lost
+    a byte this way stays dead, as with TCP; later connections work."""
 
     def delay_s(self, chance: random.Random) -> float:
         """The delay of one chunk."""
@@ -57,7 +57,7 @@ class Weather:
         return max(0.0, ms) / 1e3
 
     def slices(self, data: bytes) -> Iterator[bytes]:
-        """What was read together, as it gets through."""
+        """Split a chunk into the slices that are delivered."""
         size = self.slice_bytes or len(data)
         if self.bytes_per_s:
             size = min(size, max(1, int(self.bytes_per_s / SLICES_PER_S)))
@@ -68,19 +68,19 @@ CALM = Weather()
 
 
 class FaultProxy:
-    """Listens on a port of its own and passes on to `target` (HOST:PORT), as long as the block lasts."""
+    """Listens on its own port and forwards to `target` (HOST:PORT) for the duration of the `with` block."""
 
     def __init__(self, target: str, *, down: Weather = CALM, up: Weather = CALM, seed: int = 1) -> None:
-        """`down` is from the target to those who connect here; it may be changed at any time, like `up`."""
+        """`down` is the direction from the target to the clients. Both `down` and `up` may be changed at any time."""
         self.down = down
         self.up = up
         self._host, _, port = target.rpartition(":")
         self._target_port = int(port)
         self._chance = random.Random(seed)
         self.close_after_s = 0.0
-        """How long the other end of a connection is kept open after one end closed it."""
+        """Seconds for which the other end of a connection is kept open after one end closed it."""
         self.accepted = 0
-        """Connections so far."""
+        """Number of connections accepted so far."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._free = asyncio.Event()
         self._free.set()
@@ -99,17 +99,17 @@ class FaultProxy:
 
     @property
     def address(self) -> str:
-        """Where to connect."""
+        """Address to connect to."""
         assert self._server is not None
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
     def open_connections(self) -> int:
-        """How many stand now."""
+        """Number of currently open connections."""
         return len(self._connections)
 
     async def stall(self, seconds: float) -> None:
-        """Let nothing through for so long; all of it comes afterwards."""
+        """Hold back all data for `seconds`, then deliver it."""
         self._free.clear()
         try:
             await asyncio.sleep(seconds)
@@ -117,14 +117,14 @@ class FaultProxy:
             self._free.set()
 
     async def cut(self) -> None:
-        """Break all connections; what was on its way is lost."""
+        """Close all connections; data in flight is lost."""
         tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def reset(self) -> None:
-        """Break all connections by RST, as a program that was killed, or a machine that was switched off and on again."""
+        """Reset all connections (RST), as a killed program or a rebooted machine does."""
         for writer in self._writers:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -144,7 +144,7 @@ class FaultProxy:
                     group.create_task(self._line(reader, target_writer, upwards=True))
                     group.create_task(self._line(target_reader, writer, upwards=False))
         except (OSError, asyncio.CancelledError, ExceptionGroup):
-            pass  # either end is gone, or `cut`: both ends are closed, which is all that a broken network tells
+            pass  # an end is gone, or `cut`: both ends are closed, which is all that a broken network shows
         finally:
             writer.close()
             self._connections.discard(task)

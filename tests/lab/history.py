@@ -1,13 +1,13 @@
-"""What happened, line by line, and what must be true of it afterwards.
+"""Records the history of a run, line by line, and checks the invariants that must hold afterwards.
 
-A line is tab-separated: time (µs, monotonic), who, event, conversation, kind, seq, detail. Events:
-    sent        a publisher handed a payload over; detail: its checksum
-    stopped     a publisher interrupted the conversation, or it failed for it: what was handed over may stay unheard
+A line is tab-separated: time (µs, monotonic), actor, event, conversation, kind, seq, detail. Events:
+    sent        a publisher sent a payload; detail: its checksum
+    stopped     a publisher interrupted the conversation, or it failed: payloads already sent may stay unplayed
     outcome     a publisher learned how it ended; detail: the reason
-    yielded     a publisher was told that so many payloads (in place of seq) of motion were dropped for a narrow link
-    received    a device took a whole payload; detail: its checksum
+    yielded     a publisher was notified that motion payloads were dropped for a narrow link; their number replaces seq
+    received    a device received a whole payload; detail: its checksum
     finished    a device ended it; detail: the reason
-    killed      a device lost all that it held (its program was killed)
+    killed      a device lost all its state (its program was killed)
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import Any, Self
 
 MAX_TOLD = 20
-"""Violations that are told in full."""
+"""Violations that are reported in full."""
 
 
 class History:
-    """Takes lines as long as the block lasts; without a path they are kept in a temporary file."""
+    """Records lines for the duration of the `with` block; without a path, in a temporary file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -45,7 +45,7 @@ class History:
         self._file.write(f"{time.monotonic_ns() // 1000}\t{who}\t{event}\t{conversation_id}\t{kind}\t{seq}\t{detail}\n")
 
     def check(self) -> Verdict:
-        """What the lines so far prove. Call it when all is noted."""
+        """Check the lines recorded so far. Call it once everything is recorded."""
         self._file.seek(0)
         return check(self._file)
 

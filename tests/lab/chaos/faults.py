@@ -1,8 +1,8 @@
-"""What goes wrong, by seed: one trouble after the other, each with what it takes to be over.
+"""Seeded fault injection: one fault after another, each with its recovery.
 
-What is measured, in seconds: from a new relay that listens to each device's welcome (`attached_after_listening_s`) and to the next
-payload that it gets (`streaming_after_listening_s`; `…_after_restart_s` where the old one was drained, and hinted to wait); from the
-first byte that a line swallows to where a device or publisher gives up its stream (`half_open_found_s`), and has another one
+Measured, in seconds: from the start of a new relay's listening to each device's welcome (`attached_after_listening_s`) and to its next
+payload (`streaming_after_listening_s`; `…_after_restart_s` if the old relay was drained and sent a retry hint); from the first byte
+that a line drops until a device or publisher abandons its stream (`half_open_found_s`), and until it has a new one
 (`half_open_back_s`).
 """
 
@@ -22,25 +22,25 @@ from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice
 
 HOLE_S = (1.2, 5.5)
-"""How long a line swallows everything: longer than a heartbeat, so that something is lost; up to where the first attempt to come
-back falls into it too."""
+"""How long a line drops everything: longer than a heartbeat, so that something is lost; at most so long that the first attempt to
+reconnect is lost too."""
 WAYS = (("up",), ("down",), ("up", "down"))
 HUNG_S = 30.0
-"""Whoever is not back so long after a trouble hangs."""
+"""A client that has not recovered this long after a fault counts as hung."""
 POLL_S = 0.01
 
 PUBLISHERS_AWAY = {"publisher_cut": 2.0, "publisher_half_open": 12.0, "relay_killed": 0.0, "relay_restarted": 8.0}
 
 
 class Line(Protocol):
-    """A client's way to its relay, or to each of its relays."""
+    """A client's connection to its relay, or to each of its relays."""
 
     up: Weather
     down: Weather
 
     @property
     def accepted(self) -> int:
-        """Connections so far."""
+        """Number of connections so far."""
         ...
 
     async def cut(self) -> None:
@@ -52,19 +52,19 @@ class Line(Protocol):
         ...
 
     async def stall(self, seconds: float) -> None:
-        """Let nothing through for so long."""
+        """Hold back all data for `seconds`."""
         ...
 
 
 class LineFaults:
-    """Does things to devices, and to the lines between devices, publishers and relays.
+    """Injects faults into devices, and into the lines between devices, publishers and relays.
 
-    `counts` tells how often, `times` how long it took (s), `hung` who was not back after `HUNG_S`.
+    `counts` holds the number of faults by kind, `times` the recovery times (s), `hung` the clients that had not recovered after `HUNG_S`.
     """
 
     publishers_away: Mapping[str, float] = PUBLISHERS_AWAY
-    """So long (s) publishers may be away after a trouble. Within it no other such trouble comes: a publisher that is away for longer
-    than its lease loses its conversations, by rule."""
+    """Seconds for which publishers may be away after a fault. No other such fault is injected meanwhile: a publisher that is away for
+    longer than its lease loses its conversations, by rule."""
 
     def __init__(
         self,
@@ -83,12 +83,12 @@ class LineFaults:
         self.times: dict[str, list[float]] = {}
         self.hung: list[str] = []
         self._in_holes: set[Line] = set()
-        """Lines whose ends are not back yet from a hole: no second one falls upon them, or their times would tell nothing."""
+        """Lines whose ends have not recovered from a hole; they get no second one, which would invalidate their times."""
         self._publishers_back = 0.0
         self._background: set[asyncio.Task[None]] = set()
 
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """All troubles by name."""
+        """All faults by name."""
         return {
             "device_cut": self.device_cut,
             "device_reset": self.device_reset,
@@ -102,9 +102,9 @@ class LineFaults:
         }
 
     async def run(self, stop: asyncio.Event, names: list[str], every_s: float, *, count: int, one_by_one: bool) -> None:
-        """One trouble after the other until `stop`, or `count` of them; then all is calm again.
+        """Inject faults one after another until `stop` is set or `count` were injected, then remove them all.
 
-        `one_by_one`: each of them waits until everybody is back from the last one.
+        `one_by_one`: each fault waits until all clients have recovered from the previous one.
         """
         kinds = self.kinds()
         while not stop.is_set() and not (count and self.counts.total() >= count):
@@ -126,7 +126,7 @@ class LineFaults:
         return self._chance.choice(self._device_lines)
 
     async def device_cut(self) -> None:
-        """A device's connection ends."""
+        """Close a device's connection."""
         await self._line().cut()
 
     async def device_reset(self) -> None:
@@ -134,11 +134,11 @@ class LineFaults:
         await self._line().reset()
 
     async def device_stall(self) -> None:
-        """Nothing gets through for a second; then all of it."""
+        """Hold back all data of a device for a second."""
         self.beside(self._line().stall(1.0))
 
     async def device_half_open(self) -> None:
-        """One way of a device's link swallows everything, and nobody is told."""
+        """Drop everything in one direction of a device's link, without an error."""
         calm = [number for number, line in enumerate(self._device_lines) if line not in self._in_holes]
         if not calm:
             return
@@ -169,7 +169,7 @@ class LineFaults:
         )
 
     async def _half_open(self, who: str, line: Line, *, has_gone: Callable[[], bool], is_back: Callable[[], bool]) -> None:
-        """The connections of now lose what is said for a while, and with it all that follows; those made later live."""
+        """Make current connections drop data for a while; they stay dead afterwards. Later connections work."""
         began, ways = time.monotonic(), self._chance.choice(WAYS)
         self._in_holes.add(line)
         hole = self.beside(self._hole(line, ways, self._chance.uniform(*HOLE_S)))
@@ -189,19 +189,19 @@ class LineFaults:
             setattr(line, way, CALM)
 
     async def device_killed(self) -> None:
-        """A device is switched off at the wall, and on again."""
+        """Power-cycle a device."""
         device = self._chance.choice(self._devices)
         await device.kill()
         device.start()
 
     async def weather(self) -> None:
-        """A device's link becomes bad for a while: latency, jitter, spikes, slices."""
+        """Degrade a device's link for a while: latency, jitter, spikes, slices."""
         line = self._line()
         bad = Weather(50, 40, 0.01, 200, slice_bytes=self._chance.choice((0, 100, 1_400)))
         self.beside(self._for_a_while(line, bad, 4.0))
 
     async def narrow(self) -> None:
-        """A device's link becomes narrow for a while: 64 kbit/s."""
+        """Limit a device's link to 64 kbit/s for a while."""
         self.beside(self._for_a_while(self._line(), Weather(bytes_per_s=8_000), 4.0))
 
     async def _for_a_while(self, line: Line, weather: Weather, seconds: float) -> None:
@@ -210,7 +210,7 @@ class LineFaults:
         line.down = CALM
 
     async def publisher_cut(self) -> None:
-        """A publisher's connection ends."""
+        """Close a publisher's connection."""
         await self._chance.choice(self._publisher_lines).cut()
 
     def beside(self, work: Awaitable[None]) -> asyncio.Task[None]:
@@ -224,7 +224,7 @@ class LineFaults:
 
 
 class Faults(LineFaults):
-    """… and to the one relay."""
+    """Also injects faults into the one relay."""
 
     def __init__(
         self,
@@ -243,12 +243,12 @@ class Faults(LineFaults):
         return super().kinds() | {"relay_killed": self.relay_killed, "relay_restarted": self.relay_restarted}
 
     async def relay_killed(self) -> None:
-        """kill -9, and a new one."""
+        """Kill the relay with SIGKILL and start a new one."""
         await self._relay.kill()
         await self._start_again("listening")
 
     async def relay_restarted(self) -> None:
-        """SIGTERM with its grace, and a new one."""
+        """Stop the relay with SIGTERM and its grace period, and start a new one."""
         self.times.setdefault("drain_s", []).append(await self._relay.terminate())
         await self._start_again("restart")
 
@@ -260,7 +260,7 @@ class Faults(LineFaults):
             self.beside(self._until_streaming(device, before, listening_us, what))
 
     async def _until_streaming(self, device: SimulatedDevice, before: int, listening_us: int, what: str) -> None:
-        """Measures until another trouble falls upon this one."""
+        """Measure the time until the device streams; abandoned if another fault hits it."""
         player = device.player
 
         def is_over() -> bool:
@@ -274,7 +274,7 @@ class Faults(LineFaults):
 
 
 async def within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    """Wait until something is so; False if that takes longer."""
+    """Wait until `is_so` returns true; returns False after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > deadline:

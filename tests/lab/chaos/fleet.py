@@ -1,7 +1,7 @@
-"""Many simulated devices and publishers on a relay that runs; no sound, no face.
+"""Many simulated devices and publishers on a running relay; no sound, no face.
 
-A session is one device that one publisher speaks to, conversation after conversation. What was sent is compared with what came;
-the end is a summary in JSON. Exits with 1 if a payload was lost, doubled, altered or out of order, or a conversation has no end.
+A session is one device to which one publisher sends conversation after conversation. Sent and received payloads are compared, and a
+summary is printed as JSON. Exits with 1 if a payload was lost, duplicated, altered or out of order, or a conversation has no end.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from tests.lab.tool import add_json_file, command_line, write_json
 MAX_AGES = 200_000
 DRAIN_S = 20.0
 PAYLOADS_PER_S = 50
-"""Of each kind, of speech."""
+"""Payloads of each kind per second of speech."""
 
 
 class Fleet:
-    """Devices, speakers, and what they noted; `verdict` is there when `run` has returned."""
+    """Devices, publishers and their history; `verdict` is set once `run` has returned."""
 
     def __init__(self, address: str, options: argparse.Namespace) -> None:
         self.devices: list[SimulatedDevice] = []
@@ -47,7 +47,7 @@ class Fleet:
         self._lines: list[FaultProxy] = []
 
     async def run(self) -> None:
-        """Attach all, speak for the time asked for, wait until all is heard."""
+        """Attach all devices, publish for the requested time, and wait until everything was received."""
         options = self._options
         count = round(options.utterance_s * PAYLOADS_PER_S)
         manner = Manner(
@@ -120,7 +120,7 @@ class Fleet:
 
     @property
     def published(self) -> int:
-        """Payloads handed over so far."""
+        """Number of payloads sent so far."""
         return sum(speaker.payloads for speaker in self.speakers)
 
     def summary(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 async def simulate(options: argparse.Namespace) -> dict[str, Any]:
-    """A whole run; returns the summary."""
+    """Run the simulation; returns the summary."""
     fleet = Fleet(options.address, options)
     await fleet.run()
     return fleet.summary()
@@ -166,7 +166,7 @@ async def simulate(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """The command; returns its exit status."""
     options = read_options()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a connection for each device
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # one connection per device
     summary = asyncio.run(simulate(options))
     write_json(summary, options.json)
     return int(summary["violations"] > 0)

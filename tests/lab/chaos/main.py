@@ -1,13 +1,13 @@
-"""Devices, publishers and a relay under trouble, by seed; then the history is held against the promises.
+"""Runs devices, publishers and a relay under seeded faults, then checks the history against the guarantees.
 
     scripts/chaos --payloads 1000000 --seed 1 --out build/chaos
     scripts/chaos --seconds 60 --only relay_killed,device_cut
     scripts/chaos --only relay_killed --troubles 100 --one-by-one --devices 4 --rate 100
     scripts/chaos --relays 3 --nats 3 --only relay_killed,nats_killed,partition,drain --troubles 20
 
-Each relay is a program of its own. Each device is the client's own link and outbox with a player that writes down what comes;
-each publisher is the library. All of them talk through proxies that make the network worse.
-Leaves history.tsv and summary.json in the folder; exits with 1 if a promise was broken.
+Each relay is a separate process. Each device uses the edge client's link and outbox with a player that records received data;
+each publisher uses the publisher library. All connections pass through proxies that degrade the network.
+Writes history.tsv and summary.json to the folder; exits with 1 if a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ PROMISED_S = {
     "relay_killed_door_s": 2.0,
     "nats_killed_s": 3.0,
 }
-"""What 95 of 100 keep to on a machine that has time for it: `kept` tells; the exit status does not depend on it."""
+"""95th-percentile limits on an idle machine. `kept` reports whether they were met; the exit status does not depend on them."""
 SETTLE_S = 100.0
-"""How long conversations may take to end after the last trouble."""
+"""Maximum seconds for conversations to end after the last fault."""
 
 
 def main() -> int:
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All of it; returns the summary."""
+    """Run everything; returns the summary."""
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
@@ -98,7 +98,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that runs."""
+    """All running devices, publishers, proxies and relays."""
 
     devices: list[SimulatedDevice]
     publishers: list[Publisher]
@@ -106,7 +106,7 @@ class Stage:
 
 
 def publishers_of(stage: Stage, number: int) -> Publisher:
-    """Who speaks to a device."""
+    """The publisher of a device."""
     return stage.publishers[number % len(stage.publishers)]
 
 
@@ -124,7 +124,7 @@ async def _one_relay(options: argparse.Namespace, stack: AsyncExitStack, history
 
 
 async def _cluster(options: argparse.Namespace, stack: AsyncExitStack, history: History) -> Stage:
-    """Relays r1, r2 … that share NATS servers; each client has a list of all relays, and begins with any."""
+    """Start relays r1, r2 … that share NATS servers; each client has a list of all relays, and starts with any of them."""
     cluster = RelayCluster(options.out, "--drain-grace-ms", str(DRAIN_GRACE_MS), nats_servers=options.nats, with_lines=True)
     await stack.enter_async_context(cluster)
     addresses = {name: await cluster.start(name) for name in [f"r{number}" for number in range(1, options.relays + 1)]}
@@ -157,7 +157,7 @@ async def _trouble(options: argparse.Namespace, speakers: list[Speaker], faults:
         spoken = sum(speaker.payloads for speaker in speakers)
         return bool(spoken >= options.payloads if options.payloads else time.monotonic() - began >= options.seconds)
 
-    while not is_enough() and not troubling.done():  # noqa: ASYNC110 - it tells nobody
+    while not is_enough() and not troubling.done():  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.1)
     stop_faults.set()
     await troubling

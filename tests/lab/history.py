@@ -51,13 +51,13 @@ class History:
 
 
 def checksum(data: bytes) -> str:
-    """A payload's, as it stands in the history."""
+    """A payload's checksum, as recorded in the history."""
     return f"{zlib.crc32(data):08x}.{len(data)}"
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What the history proves. All counts but the first three and what yielded should be 0."""
+    """The result of a check. All counts except the first three and `yielded` should be 0."""
 
     conversations: int = 0
     payloads_sent: int = 0
@@ -68,7 +68,7 @@ class Verdict:
     altered: int = 0
     never_sent: int = 0
     yielded: int = 0
-    """Motion that was dropped for a narrow link, as its publisher was told: not lost."""
+    """Motion payloads dropped for a narrow link with a notice to the publisher; not counted as lost."""
     without_finished: int = 0
     finished_twice: int = 0
     cut_without_reason: int = 0
@@ -77,7 +77,7 @@ class Verdict:
 
     @property
     def violations(self) -> int:
-        """How often a promise was broken."""
+        """Number of broken guarantees."""
         broken = (self.lost, self.doubled, self.reordered, self.altered, self.never_sent, self.without_finished)
         return sum(broken) + self.finished_twice + self.cut_without_reason
 
@@ -87,14 +87,14 @@ class Verdict:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def tell(self, text: str) -> None:
-        """A violation in words."""
+        """Record a violation as text."""
         if len(self.told) < MAX_TOLD:
             self.told.append(text)
 
 
 @dataclass(slots=True)
 class _Story:
-    """One conversation, as the lines tell it."""
+    """One conversation, reconstructed from the lines."""
 
     sent: dict[tuple[str, int], str] = field(default_factory=dict)
     next_seq: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(lambda: 1))
@@ -109,7 +109,7 @@ class _Story:
 
 
 def check(lines: Iterable[str]) -> Verdict:
-    """Hold the lines of a history against the promises."""
+    """Check the lines of a history against the guarantees."""
     verdict, stories, at_device = Verdict(), defaultdict[str, _Story](_Story), defaultdict[str, set[str]](set)
     for line in lines:
         _, who, event, cid, kind, seq, detail = line.rstrip("\n").split("\t")

@@ -1,6 +1,6 @@
-"""A gRPC proxy that speaks like a later version of the protocol: both ends are sent what they cannot know.
+"""A gRPC proxy that imitates a later version of the protocol: both ends receive unknown fields and messages.
 
-Each second message gets a field that no version has, and behind each tenth comes a message whose `oneof` says nothing that is known.
+Every second message gets a field that no version has, and every tenth is followed by a message whose `oneof` member is unknown.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OPTIONS = (("grpc.max_receive_message_length", GRPC_MAX_RECEIVE_BYTES), ("grpc.
 
 
 class LaterVersion(grpc.GenericRpcHandler):
-    """Listens on a port of its own and passes streams on to the relay at `target`, as long as the block lasts."""
+    """Listens on its own port and forwards streams to the relay at `target` for the duration of the `with` block."""
 
     def __init__(self, target: str) -> None:
         self._target = target
         self.address = ""
-        """Where to connect."""
+        """Address to connect to."""
         self.unknown_messages = 0
-        """Messages that the receiver cannot know, both ways."""
+        """Number of unknown messages sent, in both directions."""
 
     async def __aenter__(self) -> Self:
         self._channel: Any = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
@@ -45,7 +45,7 @@ class LaterVersion(grpc.GenericRpcHandler):
         await self._channel.close()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """Any method, as a stream of bytes both ways."""
+        """Handle any method as a bidirectional stream of bytes."""
         return grpc.stream_stream_rpc_method_handler(partial(self._carry, handler_call_details.method))
 
     async def _carry(

@@ -1,4 +1,4 @@
-"""A backplane within one process, with what a network does to it: delays, lost messages, partitions, connections that are lost."""
+"""An in-process backplane with network faults: delays, lost messages, partitions, lost connections."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, N
 
 
 class MemoryBus:
-    """What connects all relays of a test. Messages from one relay to another keep their order, as on NATS."""
+    """Connects all relays of a test. Messages from one relay to another keep their order, as on NATS."""
 
     def __init__(self, seed: int = 1) -> None:
         self.chance = random.Random(seed)
         self.delay_s = (0.0, 0.0)
-        """Of each message, drawn from this range."""
+        """Range from which the delay of each message is drawn."""
         self.lost_share = 0.0
-        """Messages that vanish."""
+        """Share of messages that are lost."""
         self.vanished = 0
         self._nodes: dict[str, MemoryBackplane] = {}
         self._apart: frozenset[str] = frozenset()
 
     def node(self, name: str) -> MemoryBackplane:
-        """A relay's connection; a second one of the same name takes the place of the first."""
+        """Create a relay's connection; a second one of the same name replaces the first."""
         self._nodes[name] = MemoryBackplane(self, name)
         return self._nodes[name]
 
     @contextmanager
     def partition(self, *names: str) -> Iterator[None]:
-        """These relays and all others do not hear of each other, and nobody is told."""
+        """Separate these relays from all others, without notifying either side."""
         self._apart = frozenset(names)
         try:
             yield
@@ -40,7 +40,7 @@ class MemoryBus:
 
     @contextmanager
     def cut_off(self, *names: str) -> Iterator[None]:
-        """These relays lose their connection, and notice."""
+        """Disconnect these relays; they are notified."""
         nodes = [self._nodes[name] for name in names]
         for node in nodes:
             node.lose()
@@ -51,12 +51,12 @@ class MemoryBus:
                 node.regain()
 
     def listeners(self, sender: str, subject: str) -> list[MemorySubscription]:
-        """Who hears what `sender` publishes."""
+        """Subscriptions that receive what `sender` publishes on `subject`."""
         nodes = [node for node in self._nodes.values() if node.connected and (sender in self._apart) == (node.name in self._apart)]
         return [one for node in nodes for one in node.subscriptions if _matches(one.subject, subject)]
 
     def send(self, sender: str, message: BackplaneMessage) -> int:
-        """Deliver a message; returns to how many."""
+        """Deliver a message; returns the number of receivers."""
         found = self.listeners(sender, message.subject)
         for subscription in found:
             if self.chance.random() < self.lost_share:
@@ -67,7 +67,7 @@ class MemoryBus:
 
 
 class MemorySubscription:
-    """One subject of one relay."""
+    """A relay's subscription to one subject."""
 
     def __init__(self, node: MemoryBackplane, subject: str, take: Take) -> None:
         self.subject = subject
@@ -143,12 +143,12 @@ class MemoryBackplane:
             await subscription.end()
 
     def lose(self) -> None:
-        """The connection is lost."""
+        """Lose the connection."""
         self.connected = False
         self._lost()
 
     def regain(self) -> None:
-        """It is there again, with all subscriptions."""
+        """Restore the connection, with all subscriptions."""
         self.connected = True
         self._regained()
 

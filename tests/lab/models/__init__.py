@@ -1,1 +1,1 @@
-"""Models as other programs export them, made of the built-in head: for the import of heads."""
+"""Test models for the head import, made from the built-in head in the form in which other programs export them."""

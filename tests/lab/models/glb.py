@@ -29,19 +29,19 @@ class ModelWriter:
         return len(entries) - 1
 
     def view(self, data: bytes) -> int:
-        """A buffer view of these bytes."""
+        """Add a buffer view of these bytes; returns its index."""
         self._bytes += b"\0" * (-len(self._bytes) % 4)
         start = len(self._bytes)
         self._bytes += data
         return self.add("bufferViews", {"buffer": 0, "byteOffset": start, "byteLength": len(data)})
 
     def accessor(self, array: NDArray[np.generic], *, normalized: bool = False) -> int:
-        """An accessor of (n, width) numbers, or (n,) scalars."""
+        """Add an accessor of (n, width) numbers, or (n,) scalars; returns its index."""
         entry = self._described(array) | {"bufferView": self.view(array.tobytes())}
         return self.add("accessors", entry | ({"normalized": True} if normalized else {}))
 
     def sparse(self, array: NDArray[np.float32]) -> int:
-        """An accessor that holds only the rows which are not zero."""
+        """Add an accessor that stores only the non-zero rows; returns its index."""
         rows = np.flatnonzero(np.abs(array).max(1) > 0)
         if not len(rows) or len(rows) > len(array) // 2:
             return self.accessor(array)
@@ -50,13 +50,13 @@ class ModelWriter:
         return self.add("accessors", self._described(array) | {"sparse": held})
 
     def texture(self, picture: bytes, mime: str) -> int:
-        """A texture with a picture inside the file."""
+        """Add a texture whose picture is embedded in the file; returns its index."""
         image = self.add("images", {"bufferView": self.view(picture), "mimeType": mime})
         clamped = self.add("samplers", {"wrapS": 10497, "wrapT": 33071})
         return self.add("textures", {"source": image, "sampler": clamped})
 
     def packed(self) -> bytes:
-        """The file."""
+        """Serialize the file."""
         self.json["buffers"] = [{"byteLength": len(self._bytes)}]
         return packed(self.json, bytes(self._bytes))
 
@@ -67,7 +67,7 @@ class ModelWriter:
 
 
 def packed(document: dict[str, Any], binary: bytes) -> bytes:
-    """A file of this JSON and these bytes."""
+    """Serialize a file from JSON and a binary chunk."""
     text = json.dumps(document).encode()
     text += b" " * (-len(text) % 4)
     binary += b"\0" * (-len(binary) % 4)

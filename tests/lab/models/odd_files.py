@@ -1,4 +1,4 @@
-"""Files that are no models, or broken, or hostile ones; each with what has to be said of it."""
+"""Files that are not models, or broken or hostile models, each with the expected error."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def small_model(head: Head) -> ModelWriter:
-    """The head with three shapes: enough for a face that speaks."""
+    """The head with three shapes, enough for a speaking face."""
     shapes = arkit_shapes(head)
     return own_head(head, {name: shapes[name] for name in FEW})
 
 
 def odd_files(head: Head) -> dict[str, tuple[bytes, str]]:
-    """Name to file, and a pattern for the one line that refuses it."""
+    """Map of name to file contents and a pattern for the one-line error."""
     good = small_model(head).packed()
     text = good[20 : 20 + struct.unpack_from("<I", good, 12)[0]]
     binary = good[20 + len(text) + 8 :]
@@ -100,7 +100,7 @@ def _with_500_vertices(document: dict[str, Any]) -> None:
 
 
 def _without_bytes(document: dict[str, Any]) -> None:
-    """Many instances of vertices that take no room in the file."""
+    """Many instances of vertices that occupy no bytes in the file."""
     document["accessors"].append({"componentType": 5126, "count": 300_000, "type": "VEC3"})
     document["meshes"].append({"primitives": [{"attributes": {"POSITION": len(document["accessors"]) - 1}}]})
     document["nodes"] += [{"mesh": len(document["meshes"]) - 1}] * 1000
@@ -113,7 +113,7 @@ def _with_picture(head: Head, picture: bytes) -> bytes:
 
 
 def y_and_z_up(scale: float) -> np.ndarray:
-    """A root matrix that lays the model on its back, z up, and scales it."""
+    """A root matrix that rotates the model to z up, and scales it."""
     matrix = np.eye(4)
     matrix[:3, :3] = scale * np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
     return matrix

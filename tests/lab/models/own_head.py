@@ -1,6 +1,6 @@
-"""The built-in head as a model in glTF 2.0 binary: metres, y up, bones, a skin, eyeballs and lashes of their own.
+"""The built-in head as a glTF 2.0 binary model: metres, y up, bones, a skin, separate eyeballs and lashes.
 
-The head is CC0 (`edge_client/face/assets/heads-LICENSE.md`), and so is what this makes of it.
+The head is CC0 (`edge_client/face/assets/heads-LICENSE.md`), and so is the resulting model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.lab.models.glb import ModelWriter
 Floats = NDArray[np.float32]
 
 UNIT_M, EYES_M = 0.08, 1.60
-"""A head unit, and how high the eyes are."""
+"""Length of a head unit, and height of the eyes, in metres."""
 LICENCE = "CC0 1.0: derived from MakeHuman's base mesh and the Face Units by Mika Suominen"
 
 _NECK, _HEAD, _LEFT, _RIGHT = 1, 2, 3, 4
@@ -36,7 +36,7 @@ def arkit_shapes(head: Head) -> dict[str, Floats]:
 
 
 def mixed_shape(head: Head, weights: Mapping[str, float]) -> Floats:
-    """One shape out of several."""
+    """A weighted sum of several shapes."""
     shapes = arkit_shapes(head)
     return np.asarray(sum(weight * shapes[name] for name, weight in weights.items()), np.float32)
 
@@ -44,7 +44,7 @@ def mixed_shape(head: Head, weights: Mapping[str, float]) -> Floats:
 def own_head(
     head: Head, shapes: Mapping[str, Floats], *, root: NDArray[np.float64] | None = None, wide_indexes: bool = False
 ) -> ModelWriter:
-    """The model with these morph targets. `root` is the matrix of the root node: other units, other axes."""
+    """The model with these morph targets. `root` is the matrix of the root node, for other units and axes."""
     model = ModelWriter()
     model.json["asset"]["copyright"] = LICENCE
     _add_nodes(model, head, root)
@@ -71,7 +71,7 @@ def own_head(
 
 
 def add_ball(model: ModelWriter, side: int) -> None:
-    """A ball about the head, of `side` × `side` vertices that nothing moves."""
+    """Add a static sphere of `side` × `side` vertices around the head."""
     turn, lean = np.meshgrid(np.linspace(0, 2 * np.pi, side), np.linspace(0.2, np.pi - 0.2, side))
     ball = np.stack([1.2 * np.sin(lean) * np.cos(turn), np.cos(lean) + 0.2, 1.2 * np.sin(lean) * np.sin(turn) - 0.9], axis=2).reshape(-1, 3)
     index = np.arange(side * side, dtype=np.uint32).reshape(side, side)
@@ -137,7 +137,7 @@ def _material(name: str, texture: int, *, rough: float = 0.6) -> dict[str, Any]:
 
 
 def _lash_picture() -> NDArray[np.uint8]:
-    """The strands that the built-in head's lashes get by formula, RGBA; from root to tip downwards."""
+    """A texture of the lash strands that the built-in head draws procedurally, RGBA; root at the top, tip at the bottom."""
     along, tip = np.meshgrid((np.arange(1024) + 0.5) / 1024, (np.arange(64) + 0.5) / 64)
     across = np.abs((along + tip * 0.014) * 130 % 1 - 0.5) * 2
     strand = 1 + (np.clip((0.85 - across) / 0.6, 0, 1) - 1) * np.clip(tip / 0.35, 0, 1)

@@ -1,4 +1,4 @@
-"""The built-in head as a VRM: its morph targets have names of their own, and expressions say what they are."""
+"""The built-in head as a VRM: its morph targets have arbitrary names, and expressions give their meaning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FACE_NODE, _FACE_MESH = 5, 0
 
 
 def own_vrm(head: Head, version: int) -> ModelWriter:
-    """VRM 1, or 0, which looks along −z. Five vowels, lids and four moods."""
+    """The head as VRM 1, or as VRM 0, which faces −z. Its expressions are five vowels, lids and four moods."""
     rows: dict[str, dict[str, float]] = {name: dict(EXPRESSIONS[name]) for name in _MOODS}
     for name, ipa in _MOUTHS.items():
         rows[name] = dict(zip(BLENDSHAPE_NAMES, to_weights(visemes_of(ipa)[0].mouth).tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""Fitting the mouth's models on speech that espeak-ng makes.
+"""Fits the mouth models on synthetic speech of espeak-ng.
 
-Sentences are spoken in several voices; noise, colour and level are varied; the phoneme times of espeak-ng, through
-the same co-articulation as in the source `speech`, say what the mouth does. Nothing recorded from people is used, so
-that their speech remains for scoring (`tests/lab/mouth/score.py`). Seeded; takes some seconds.
+Sentences are spoken in several voices; noise, colour and level are varied. The target mouth motion comes from the phoneme
+times of espeak-ng and the co-articulation of the source `speech`. Human recordings are not used: they are kept for scoring
+(`tests/lab/mouth/score.py`). Seeded; takes a few seconds.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ SENTENCES = (
 )
 
 TAKES = 2
-"""Each sentence is heard this often in each voice, differently disturbed."""
+"""Number of differently disturbed copies of each sentence in each voice."""
 RIDGE = 30.0
-"""Against frames: a hint that holds the solution still, no more."""
+"""Ridge penalty, small relative to the number of frames: it only stabilizes the solution."""
 
 
 def disturbed(spoken: Spoken, random: np.random.Generator) -> Floats:
-    """The samples at another level, with another colour, in noise."""
+    """The samples with changed level and colour, and added noise."""
     samples = spoken.samples / 32_768
     coloured = samples.copy()
     coloured[1:] += random.uniform(-0.4, 0.6) * samples[:-1]
@@ -73,7 +73,7 @@ def disturbed(spoken: Spoken, random: np.random.Generator) -> Floats:
 
 
 def features_of(samples: Floats, rate_hz: int) -> Features:
-    """All frames of some samples."""
+    """The features of all frames of these samples."""
     extractor = FeatureExtractor(rate_hz)
     return join(extractor.push(samples), extractor.finish())
 
@@ -94,9 +94,9 @@ def example(spoken: Spoken, random: np.random.Generator, future_frames: int) -> 
 
 
 def fit(inputs: Floats, targets: Floats) -> MouthModel:
-    """Ridge regression. Its outputs vary less than the mouth does: they are stretched to vary as much.
+    """Fit a model by ridge regression. Its outputs vary less than the targets, so they are stretched to the same variance.
 
-    The evidence that the lips touch is stretched to 0 and 1 in the mean of the frames where they do not, and do.
+    The lip contact output is stretched so that its mean is 0 in frames without contact and 1 in frames with contact.
     """
     mean, spread = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
     scaled = (inputs - mean) / spread
@@ -114,7 +114,7 @@ def fit(inputs: Floats, targets: Floats) -> MouthModel:
 
 
 def examples(future_frames: int) -> tuple[Floats, Floats]:
-    """Inputs and targets of all sentences in all voices, for a model that hears so much of the future."""
+    """Inputs and targets of all sentences in all voices, for a model with `future_frames` of look-ahead."""
     random, library = np.random.default_rng(7), espeak.load()
     spoken = [library.speak(sentence, espeak.Voice(voice)) for voice in VOICES for sentence in SENTENCES]
     pairs = [example(piece, random, future_frames) for piece in spoken for _ in range(TAKES)]

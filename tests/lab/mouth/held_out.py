@@ -1,6 +1,6 @@
-"""Speech of espeak-ng that no model was fitted on and no constant was chosen by, and breath in its pauses.
+"""Held-out speech of espeak-ng, used neither for fitting models nor for choosing constants, with breath in its pauses.
 
-Keep it so: whoever changes a constant looks at the sentences of `score.py`, and at these only to tell how it went.
+Keep it that way: tune constants on the sentences of `score.py`, and use these only to report the result.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ TEXTS = (
 )
 
 BREATH_S = 0.35
-"""Length of a breath; 0.3 s of silence lie before it, and as much behind it."""
+"""Length of a breath; it is preceded and followed by 0.3 s of silence."""
 _SILENCE_S = 0.3
 
 
 def with_breath(first: Spoken, second: Spoken, under_speech_db: float, *, seed: int) -> Spoken:
-    """Two pieces of one rate with a breath between them, so far below the loudest speech of the first (RMS of 25 ms)."""
+    """Two pieces of the same rate with a breath between them, `under_speech_db` below the loudest 25 ms RMS of the first."""
     rate_hz = first.rate_hz
     noise = breath(round(BREATH_S * rate_hz), rate_hz, seed) * _loudest(first) * 10 ** (-under_speech_db / 20)
     silence = np.zeros(round(_SILENCE_S * rate_hz), np.int16)
@@ -45,7 +45,7 @@ def with_breath(first: Spoken, second: Spoken, under_speech_db: float, *, seed: 
 
 
 def breath(count: int, rate_hz: int, seed: int) -> NDArray[np.float64]:
-    """So many samples of noise through an open vocal tract, rising and falling; RMS 1."""
+    """`count` samples of noise through an open vocal tract, rising and falling; RMS 1."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=count))
     hertz = np.fft.rfftfreq(count, 1 / rate_hz)
     tract = (hertz > 100) / np.sqrt(1 + (hertz / 500) ** 2)
@@ -56,7 +56,7 @@ def breath(count: int, rate_hz: int, seed: int) -> NDArray[np.float64]:
 
 
 def breathing() -> list[Spoken]:
-    """Each two sentences with a breath between them, 24, 30 and 36 dB below speech in turn."""
+    """Pairs of sentences with a breath between them, in turn 24, 30 and 36 dB below speech."""
     library = espeak.load()
     found: list[Spoken] = []
     for voice in VOICES:

@@ -1,4 +1,4 @@
-"""How far apart the lips are, from rows of blendshape weights."""
+"""Computes the lip opening from rows of blendshape weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES
 
 OPEN_FROM = 0.10
-"""`lip_opening` from which on a person sees an open mouth."""
+"""`lip_opening` at and above which people see an open mouth."""
 SHUT_BELOW = 0.05
 """`lip_opening` below which the lips touch."""
 
 
 def lip_opening(weights: ArrayLike, names: tuple[str, ...] = BLENDSHAPE_NAMES) -> NDArray[np.float64]:
-    """How far apart the lips are, 0 touching to about 1 wide open, for rows of weights whose columns are `names`.
+    """Lip opening, from 0 (touching) to about 1 (wide open), for rows of weights whose columns are `names`.
 
-    The jaw opens what `mouthClose` does not hold together (that is how ARKit defines it); lowering and raising the
-    lips and funnelling them part them too, by about a third of what the jaw does (head of the edge client).
+    The jaw opens the lips as far as `mouthClose` does not hold them together (ARKit's definition). Lowering, raising and
+    funnelling the lips also part them, by about a third as much as the jaw (measured on the edge client's head).
     """
     rows = np.asarray(weights, np.float64)
     column = {name: rows[..., index] for index, name in enumerate(names)}

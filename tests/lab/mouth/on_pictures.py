@@ -1,7 +1,7 @@
-"""Play something through the real pair and measure the mouth on every picture shown. For scripts and tests.
+"""Plays a conversation through a real relay and edge client, and measures the mouth in every picture shown. For scripts and tests.
 
-A relay in a process of its own, a backend on a thread of its own, and the edge client's own `App` on this thread, drawing
-off-screen: what is measured is what the client drew and when it thought each picture was seen.
+The relay runs in its own process, the backend on its own thread, and the edge client's `App` on the calling thread, drawing
+off-screen. Measured are the pictures that the client drew, and the client's estimate of when each was visible.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MouthOnPictures:
-    """What was seen while one conversation was heard. `opening_px` belongs to `heard_s`, both of shape (pictures,)."""
+    """Mouth openings during one conversation. `opening_px` belongs to `heard_s`, both of shape (pictures,)."""
 
     published: Published
     heard_s: NDArray[np.float64]
-    """PTS heard when the picture was on the glass."""
+    """PTS heard while the picture was on the screen."""
     opening_px: NDArray[np.float64]
-    """Gap between the lips in the mouth's middle; 0 if they touch."""
+    """Gap between the lips at the centre of the mouth; 0 if they touch."""
     skew_ms: NDArray[np.float64]
     figures: dict[str, Any]
-    """The client's own, as in `edge-summary.json`."""
+    """The client's figures, as in `edge-summary.json`."""
 
     def opening_at(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The opening on the glass at these times of the sound: that of the picture shown last before."""
+        """The opening on the screen at these times of the sound: that of the most recent picture."""
         index = np.clip(np.searchsorted(self.heard_s, times_s, side="right") - 1, 0, len(self.heard_s) - 1)
         return self.opening_px[index]
 
 
 class MouthWatcher(PictureObserver):
-    """Wants all pictures, and measures each, in the process that draws them; at the end its rows are in the file named by `path`."""
+    """Measures every picture in the face process, and finally writes the rows to the file `path`."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
@@ -67,17 +67,17 @@ class MouthWatcher(PictureObserver):
         return True
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """Measure the mouth where something is heard."""
+        """Measure the mouth if sound is audible."""
         if pixels is not None and picture.heard_pts_us is not None and picture.skew_us is not None:
             self._rows.append((picture.heard_pts_us / 1e6, mouth_opening_px(pixels), picture.skew_us / 1e3))
 
     def close(self) -> None:
-        """Write."""
+        """Write the file."""
         np.save(self._path, np.asarray(self._rows))
 
 
 class _Backend(threading.Thread):
-    """Relay and publisher, off the main thread, which the face owns."""
+    """Relay and publisher on a background thread; the face needs the main thread."""
 
     def __init__(self, script: Script, folder: Path) -> None:
         super().__init__(name="backend", daemon=True)
@@ -98,7 +98,7 @@ class _Backend(threading.Thread):
             self._listening.set()
 
     def wait_until_listening(self) -> None:
-        """Wait for the relay. Raises what it died of."""
+        """Wait for the relay. Re-raises the error that ended the thread."""
         self._listening.wait(START_S)
         if self.error is not None:
             raise self.error
@@ -118,9 +118,9 @@ class _Backend(threading.Thread):
 def play(
     script: Script, folder: Path, *, observers: Sequence[PictureObserver] = (), watchers: Sequence[Watcher] = (), **settings: Any
 ) -> Published:
-    """Play it through relay and edge client, with those that look at the face and further `settings` of the client.
+    """Play it through relay and edge client, with observers of the face and additional `settings` of the client.
 
-    Must be called on the main thread; takes as long as the sound does. Raises what went wrong.
+    Must be called on the main thread; takes as long as the sound. Re-raises errors of relay, publisher and client.
     """
     backend = _Backend(script, folder)
     backend.start()
@@ -138,7 +138,7 @@ def play(
 def watch_mouth(
     script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
 ) -> MouthOnPictures:
-    """Play it off-screen and look; `more` are settings of the client. See `play`."""
+    """Play it off-screen and measure the mouth; `more` are settings of the client. See `play`."""
     with tempfile.TemporaryDirectory(prefix="mouth-") as name:
         folder = Path(name)
         published = play(

@@ -50,7 +50,7 @@ _START_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A picture as the client tells of it. Times are CLOCK_MONOTONIC in µs."""
+    """A picture as reported by the client. Times are CLOCK_MONOTONIC in µs."""
 
     stamp: int
     shown_us: int
@@ -61,7 +61,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A picture as the second process saw it: it came between two reads, `before_us` and `time_us`."""
+    """A picture as the second process saw it: it appeared between two reads, `before_us` and `time_us`."""
 
     stamp: int
     before_us: int
@@ -71,12 +71,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What came out. Milliseconds; `beyond_ms` is the p99 of the skew's size less the interval of the pictures."""
+    """The results, in ms. `beyond_ms` is the p99 of the absolute skew minus the picture interval."""
 
     told: int
     seen: int
     known: int
-    """Pictures seen whose stamp the client tells of."""
+    """Number of pictures seen whose stamp the client reported."""
     reads_per_second: float
     interval_ms: float
     skew_p50_ms: float
@@ -87,7 +87,7 @@ class Truth:
 
 
 class Teller(PictureObserver):
-    """Watches the stage: notes each picture that speaks, with the opening that rig and camera predict for its pose."""
+    """Records each picture shown during speech, with the opening that rig and camera predict for its pose."""
 
     def __init__(self, size: tuple[int, int], head_name: str) -> None:
         head = load_head(head_file(head_name))
@@ -110,7 +110,7 @@ class Teller(PictureObserver):
 
 @contextmanager
 def virtual_display(size: tuple[int, int]) -> Iterator[str]:
-    """An X server without a screen; its name, such as ":7". Raises `FileNotFoundError` if Xvfb is not installed."""
+    """Run an X server without a screen; yields its name, such as ":7". Raises `FileNotFoundError` if Xvfb is not installed."""
     read_end, write_end = os.pipe()
     screen = f"{size[0]}x{size[1]}x24"
     command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", screen, "-nolisten", "tcp", "-noreset"]
@@ -130,7 +130,7 @@ def virtual_display(size: tuple[int, int]) -> Iterator[str]:
 
 
 def _read_screen(display_name: str, size: tuple[int, int], stop: Any, ready: Any, out: str) -> None:
-    """The second process: reads until `stop` is set, then writes what it saw."""
+    """Body of the second process: read the screen until `stop` is set, then write the pictures seen."""
     from Xlib import X
     from Xlib.display import Display
 
@@ -156,7 +156,7 @@ def _read_screen(display_name: str, size: tuple[int, int], stop: Any, ready: Any
         reads += 1
         if stamp is not None and stamp != last:
             canvas[top:bottom, left : left + 2 * half] = grab(left, top, 2 * half, bottom - top)
-            whole = strip() == stamp  # else the mouth may be the next picture's
+            whole = strip() == stamp  # otherwise the mouth may be the next picture's
             seen.append((stamp, before_us, now_us, mouth_opening_px(canvas) if whole else -1.0))
             last = stamp
         before_us = time.monotonic_ns() // 1_000
@@ -165,7 +165,7 @@ def _read_screen(display_name: str, size: tuple[int, int], stop: Any, ready: Any
 
 
 def look(recording: Path, size: tuple[int, int], folder: Path, pictures_per_second: float, head: str = DEFAULT_HEAD) -> Truth:
-    """Play and read; `head` as the setting. Must be called on the main thread; takes as long as the recording."""
+    """Play the recording and read the screen; `head` is the setting. Main thread only; takes as long as the recording."""
     context = multiprocessing.get_context("spawn")
     stop, ready, teller = context.Event(), context.Event(), Teller(size, head)
     out = folder / "seen.json"
@@ -203,7 +203,7 @@ def _judge(told: list[Told], seen: list[Seen], reads_per_second: float) -> Truth
     pairs = [(by_stamp[picture.stamp], picture) for picture in seen if picture.stamp in by_stamp]
     shown_us = np.array([picture.shown_us for picture in told], np.float64)
     heard_us = np.array([picture.heard_pts_us for picture in told], np.float64)
-    # A picture came onto the screen between two reads: in their middle. What was heard then lies on a line between the pictures.
+    # A picture is taken to appear midway between two reads. The PTS heard at that time is interpolated between pictures.
     came_us = np.array([(picture.before_us + picture.time_us) / 2 for _, picture in pairs])
     skew_ms = (np.interp(came_us, shown_us, heard_us) - [one.shown_pts_us for one, _ in pairs]) / 1e3
     interval_ms = float(np.median(np.diff(shown_us))) / 1e3
@@ -225,7 +225,7 @@ def _judge(told: list[Told], seen: list[Seen], reads_per_second: float) -> Truth
 
 
 def main() -> int:
-    """Play, read, print; 1 if an aim is missed."""
+    """Play, read and print; returns 1 if a target is missed."""
     parser = command_line("mouth/on_screen", __doc__)
     parser.add_argument("recording", nargs="?", type=Path, metavar="RECORDING.json")
     parser.add_argument("--size", default="800x480", metavar="WxH")

@@ -46,9 +46,9 @@ TEXTS = (
 )
 
 CLOSURE_TOLERANCE_S = 0.04
-"""A closure may be seen this much before or after its phoneme's interval: one keyframe, and aligners are no better."""
+"""A closure may be this far before or after its phoneme's interval: one keyframe, which is also the accuracy of aligners."""
 PAUSE_MARGIN_S = 0.12
-"""After the last sound and before the first one, lips are on their way; shorter pauses are not judged."""
+"""Lips are still moving this long after the last sound and before the next; shorter pauses are not judged."""
 
 _VOWELS = frozenset(["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"])
 _ARPABET_IPA = {"P": "p", "B": "b", "M": "m", "SIL": "", "+SPN+": "", "+NSN+": ""}
@@ -56,7 +56,7 @@ _ARPABET_IPA = {"P": "p", "B": "b", "M": "m", "SIL": "", "+SPN+": "", "+NSN+": "
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Shares from 0 to 1, and how many intervals each was taken over; `others_shut` are consonants but p b m."""
+    """Shares from 0 to 1, and the number of intervals behind each; `others_shut` covers consonants except p, b and m."""
 
     vowels_open: float
     vowels: int
@@ -87,7 +87,7 @@ class Judged:
 
 
 def phonemes_of_text(text: str, voice: str = "en-us") -> tuple[Phoneme, ...]:
-    """Phonemes of a text as the source `speech` says it, by espeak-ng's own times. Blocks."""
+    """Phonemes of a text as the source `speech` speaks it, with espeak-ng's times. Blocks."""
     library = espeak.load()
     phonemes: list[Phoneme] = []
     offset_s = 0.0
@@ -107,8 +107,8 @@ def phonemes_of_clip(path: Path, transcript: str) -> tuple[Phoneme, ...]:
 
 
 def phonemes_of_sound(samples: NDArray[np.int16], transcript: str) -> tuple[Phoneme, ...]:
-    """The same of samples at 16 kHz."""
-    import pocketsphinx  # for scores only: not needed to run
+    """Phonemes of samples at 16 kHz, aligned as in `phonemes_of_clip`."""
+    import pocketsphinx  # needed only for scoring
 
     decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
     decoder.set_align_text(transcript)
@@ -126,7 +126,7 @@ def phonemes_of_sound(samples: NDArray[np.int16], transcript: str) -> tuple[Phon
 
 
 def recognised(samples: NDArray[np.int16]) -> str:
-    """The words of English speech at 16 kHz, as far as pocketsphinx understands them. Blocks; needs pocketsphinx."""
+    """The words of English speech at 16 kHz, as recognised by pocketsphinx. Blocks; needs pocketsphinx."""
     import pocketsphinx
 
     decoder = pocketsphinx.Decoder(loglevel="FATAL")
@@ -174,7 +174,7 @@ def score(judged: Sequence[Judged]) -> Score:
 
 
 def judge_speech(texts: Sequence[str], voices: Sequence[str]) -> Score:
-    """The source `speech`, as it performs."""
+    """Score the source `speech`."""
     return score(
         [
             Judged(phonemes_of_text(text, voice), asyncio.run(_performed(SpeechSource(espeak.Voice(voice)), TextSpeech(text))))
@@ -185,7 +185,7 @@ def judge_speech(texts: Sequence[str], voices: Sequence[str]) -> Score:
 
 
 def judge_local_on_synthetic(texts: Sequence[str], voices: Sequence[str]) -> Score:
-    """The analyser of the source `local`, on the sound of espeak-ng alone."""
+    """Score the analyser of the source `local` on the sound of espeak-ng alone."""
     judged = []
     for voice in voices:
         for text in texts:
@@ -197,7 +197,7 @@ def judge_local_on_synthetic(texts: Sequence[str], voices: Sequence[str]) -> Sco
 
 
 def judge_local_on_people(found: Sequence[tuple[Path, str]]) -> Score:
-    """The source `local`, as it performs, on recorded clips."""
+    """Score the source `local` on recorded clips."""
     return score(
         [Judged(phonemes_of_clip(path, transcript), asyncio.run(_performed(LocalSource(), FileSpeech(path)))) for path, transcript in found]
     )
@@ -226,7 +226,7 @@ def main() -> None:
     print("speech, espeak-ng's phoneme times: ", judge_speech(arguments.text, VOICES), flush=True)
     print("local on the sound of espeak-ng:   ", judge_local_on_synthetic(arguments.text, VOICES), flush=True)
     try:
-        import pocketsphinx  # noqa: F401 # only whether it is there
+        import pocketsphinx  # noqa: F401 # only checks that it is installed
     except ImportError:
         print("local on people's speech: left out, no aligner (pip install pocketsphinx)")
         return

@@ -57,7 +57,7 @@ class LanguageScore:
 
     @property
     def is_good(self) -> bool:
-        """Whether every phoneme has a shape, and for Latin letters the bars hold."""
+        """Whether every phoneme has a shape and, for languages in Latin script, the limits are met."""
         score = self.score
         reached = score.vowels_open >= LEAST_OPEN and score.silence_shut >= LEAST_SHUT and score.bilabials_close >= LEAST_CLOSED
         return not self.unknown and (reached or self.voice not in LATIN)

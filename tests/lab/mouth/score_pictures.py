@@ -31,26 +31,26 @@ SOURCES = (MouthSource.PAYLOAD, MouthSource.BLEND, MouthSource.AUDIO)
 def looked_at(
     phonemes: tuple[Phoneme, ...], script: Script, renderer: RendererChoice, mouth_source: MouthSource = MouthSource.AUTO
 ) -> Judged:
-    """Play it, and give the lips as seen at each time of the sound: 1 apart, 0 together."""
+    """Play it, and return the visible lips at each time of the sound: 1 apart, 0 together."""
     seen = watch_mouth(script, renderer, mouth_source=mouth_source)
     times_s = np.arange(0.0, phonemes[-1].end_s, 1 / LOOKS_PER_SECOND)
     return Judged(phonemes, (seen.opening_at(times_s) > 0).astype(np.float64), LOOKS_PER_SECOND)
 
 
 def judge_speech(texts: tuple[str, ...], renderer: RendererChoice) -> Score:
-    """The source `speech`."""
+    """Score the source `speech`."""
     return score([looked_at(phonemes_of_text(text), Script(SpeechSource(), TextSpeech(text), text), renderer) for text in texts])
 
 
 def judge_people(found: list[tuple[Path, str]], renderer: RendererChoice) -> Score:
-    """The source `local`, on recorded clips with their transcripts."""
+    """Score the source `local` on recorded clips with their transcripts."""
     return score(
         [looked_at(phonemes_of_clip(path, said), Script(LocalSource(), FileSpeech(path), path.name), renderer) for path, said in found]
     )
 
 
 def judge_recording(path: Path, renderer: RendererChoice, mouth_source: MouthSource) -> Score:
-    """A recorded AvatarKit conversation."""
+    """Score a recorded AvatarKit conversation."""
     samples = np.frombuffer(load_recording(path).audio, "<i2")
     phonemes = phonemes_of_sound(samples, recognised(samples))
     return score([looked_at(phonemes, Script(RecordingSource(), FileSpeech(path), path.name), renderer, mouth_source)])

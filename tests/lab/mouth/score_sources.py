@@ -38,17 +38,17 @@ _PER_SECOND = 100.0
 
 
 Openings = Callable[[Sequence[Pose]], NDArray[np.float64]]
-"""Poses to how far the lips are apart: 0 shut, about 1 wide open."""
+"""Maps poses to lip openings: 0 shut, about 1 wide open."""
 
 
 def judge(recording: Recording, phonemes: Sequence[Phoneme], openings: Openings) -> dict[str, Score]:
-    """A score for each share of the sound in the mouth."""
+    """Return a score for each share of the sound in the mouth motion."""
     poses = {share: _poses(recording, share) for share in SHARES.values()}
     return {name: score([Judged(tuple(phonemes), openings(poses[share]), _PER_SECOND)]) for name, share in SHARES.items()}
 
 
 def _poses(recording: Recording, share: float) -> list[Pose]:
-    """The poses that a client shows, `_PER_SECOND` of them."""
+    """The poses that a client shows, `_PER_SECOND` per second."""
     track, decoder = WindowedTrack(AVATARKIT_KEYFRAMES_PER_SECOND), AvatarKitDecoder(default_flame_map())
     for message in recording.messages:
         track.add(track.length_us, decoder.decode(message))
@@ -70,7 +70,7 @@ def _poses(recording: Recording, share: float) -> list[Pose]:
 
 
 def seen(poses: Sequence[Pose], head_file: Path | None = None) -> NDArray[np.float64]:
-    """1 where a picture of the drawn head shows the lips apart, 0 if they touch."""
+    """1 for each pose whose picture shows the lips apart, 0 if they touch."""
     renderer = open_face(choice="gles", size=(480, 480), fullscreen=False, headless=True, head_file=head_file).renderer
     found: list[bool] = []
     for pose in poses:
@@ -81,7 +81,7 @@ def seen(poses: Sequence[Pose], head_file: Path | None = None) -> NDArray[np.flo
 
 
 def opened(poses: Sequence[Pose], head_file: Path | None = None) -> NDArray[np.float64]:
-    """Opening of the drawn lips, 0 shut to about 1 for a jaw that is wide open."""
+    """Opening of the drawn lips, from 0 (shut) to about 1 (jaw wide open)."""
     rig = Rig(load_head(head_file))
     wide = neutral_pose()
     wide[ARKIT_INDEX["jawOpen"]] = 1.0

@@ -44,12 +44,12 @@ Poses = Callable[[NDArray[np.int16], int], list[Pose]]
 
 
 def synthetic(texts: Sequence[str] = TEXTS, voices: Sequence[str] = VOICES) -> list[Sound]:
-    """Sentences of espeak-ng."""
+    """Sentences spoken by espeak-ng."""
     return _sounds([espeak.load().speak(text, espeak.Voice(voice)) for voice in voices for text in texts])
 
 
 def never_tuned_on() -> dict[str, list[Sound]]:
-    """What no constant was chosen by."""
+    """Held-out speech, used for no constant, by group."""
     languages = [sound for voice, texts in score_languages.TEXTS.items() for sound in synthetic(texts, (voice,))]
     return {
         "held out: other sentences in four other voices": synthetic(held_out.TEXTS, held_out.VOICES),
@@ -69,7 +69,7 @@ def recorded(path: Path) -> Sound:
 
 
 def device_poses(samples: NDArray[np.int16], rate_hz: int, *, live: bool) -> list[Pose]:
-    """What the device shows, picture by picture."""
+    """The device's poses, one per picture."""
     mouth, step = AudioMouth(rate_hz, 1.0, live=live), round(STEP_S * rate_hz)
     for start in range(0, samples.size, step):
         mouth.hear(start * 1e6 / rate_hz, samples[start : start + step])
@@ -83,12 +83,12 @@ def device_poses(samples: NDArray[np.int16], rate_hz: int, *, live: bool) -> lis
 
 
 def future_frames_of(look_ahead_ms: int) -> int:
-    """How many frames beyond the moment a model can hear with so much sound."""
+    """Number of future frames available to a model with this look-ahead."""
     return min(CONTEXT_FRAMES, int((look_ahead_ms / 1e3 - WINDOW_S / 2) / HOP_S))
 
 
 def refitted_poses(look_ahead_ms: int) -> Poses:
-    """The same with a model that hears so much beyond the moment."""
+    """The device's poses with a model refitted for this look-ahead."""
     future_frames = future_frames_of(look_ahead_ms)
     model = fit(*examples(future_frames))
 
@@ -107,7 +107,7 @@ def refitted_poses(look_ahead_ms: int) -> Poses:
 
 
 def judge(sounds: Sequence[Sound], poses: Poses, openings: Callable[[Sequence[Pose]], NDArray[np.float64]]) -> Score:
-    """All sounds, each pose looked at."""
+    """Score all sounds, using every pose."""
     shown = [poses(samples, rate_hz) for _, samples, rate_hz in sounds]
     opening = np.split(openings([pose for found in shown for pose in found]), np.cumsum([len(found) for found in shown])[:-1])
     return score([Judged(sound[0], part, PICTURES_PER_SECOND) for sound, part in zip(sounds, opening, strict=True)])

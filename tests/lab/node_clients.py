@@ -1,4 +1,4 @@
-"""The device and the publisher in Node.js (`tests/lab/node`) as programs, and what they report as a history."""
+"""Runs the Node.js device and publisher (`tests/lab/node`), and converts their reports to a history."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.lab.programs import Program, running
 
 SOURCES = PROJECT_ROOT / "tests" / "lab" / "node"
 MODULES = PROJECT_ROOT / ".cache" / "node" / "node_modules"
-"""Where `scripts/node_clients` installs what they import."""
+"""Folder into which `scripts/node_clients` installs their dependencies."""
 
 
 def what_is_missing() -> str:
-    """Why they cannot run here; empty if they can."""
+    """Describe a missing prerequisite; empty if they can run here."""
     if shutil.which("node") is None:
         return "there is no node; install Debian's nodejs and npm"
     if not (MODULES / "@grpc" / "grpc-js").is_dir():
@@ -29,18 +29,18 @@ def what_is_missing() -> str:
 
 
 def start(name: str, log: Path, *arguments: str) -> AbstractAsyncContextManager[Program]:
-    """Run `device` or `publisher` for as long as the block lasts; what it reports goes to `log`."""
+    """Run `device` or `publisher` for the duration of the `with` block; its reports are written to `log`."""
     environment = {"NODE_PATH": os.fspath(MODULES), "AVATAR_RELAY_PROTO": os.fspath(PROJECT_ROOT / "proto")}
     return running(log.stem, ["node", os.fspath(SOURCES / f"{name}.js"), *arguments], log, environment)
 
 
 def reports(log: Path) -> list[dict[str, Any]]:
-    """What a program reported, line by line."""
+    """Parse a program's reports, one per line."""
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
 
 
 def judge(device_id: str, logs: Iterable[Path], path: Path) -> Verdict:
-    """Write the reports of devices and publishers into one history, in the order of time, and check it."""
+    """Merge the reports of devices and publishers into one history, ordered by time, and check it."""
     told = sorted((report for log in logs for report in reports(log)), key=lambda report: int(report["time_us"]))
     with path.open("w", encoding="utf-8") as history:
         for report in told:

@@ -1,4 +1,4 @@
-"""An OTLP/gRPC receiver on loopback: it keeps the traces and metrics that are exported to it, as they came."""
+"""An OTLP/gRPC receiver on loopback that stores the exported traces and metrics unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 SIGNALS = ("trace", "metrics")
 MAX_BYTES = 256 << 20
-"""What comes after so much of a signal is acknowledged and not kept."""
+"""Limit for each signal; data beyond it is acknowledged but not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 
 def _otlp_json(value: Any) -> Any:
-    """OTLP's JSON: as protobuf's own, but ids in hex (opentelemetry.io/docs/specs/otlp, "JSON Protobuf encoding")."""
+    """Convert to OTLP JSON: protobuf's JSON, but with ids in hex (opentelemetry.io/docs/specs/otlp, "JSON Protobuf encoding")."""
     if isinstance(value, dict):
         return {
             key: base64.b64decode(item).hex() if key in ("traceId", "spanId", "parentSpanId") else _otlp_json(item)
@@ -88,7 +88,7 @@ class OtlpReceiver:
         return b"".join(self._received[signal])
 
     async def wait_for(self, text: bytes, within_s: float) -> None:
-        """Wait until `text` was in an export. Raises `TimeoutError`."""
+        """Wait until an export contains `text`. Raises `TimeoutError`."""
         async with asyncio.timeout(within_s):
             while not any(text in self.received(signal) for signal in SIGNALS):
                 self._changed.clear()
@@ -100,7 +100,7 @@ class OtlpReceiver:
 
     @property
     def spans(self) -> list[ReceivedSpan]:
-        """All spans so far, in order of their start."""
+        """All spans received so far, ordered by start time."""
         found = [
             ReceivedSpan(
                 service=str(_attributes(batch.resource.attributes).get("service.name", "")),
@@ -120,9 +120,9 @@ class OtlpReceiver:
         return sorted(found, key=lambda span: span.start_ns)
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """All spans of one trace, in order of their start."""
+        """All spans of one trace, ordered by start time."""
         return [span for span in self.spans if span.trace_id == trace_id]
 
     def write(self, path: Path) -> None:
-        """Write all traces as OTLP JSON, which trace viewers read."""
+        """Write all traces as OTLP JSON, which trace viewers can read."""
         path.write_text(json.dumps({"resourceSpans": [_otlp_json(MessageToDict(batch)) for batch in self._batches()]}, indent=1) + "\n")

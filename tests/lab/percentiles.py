@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value that `share` of all are not above; 0 of none."""
+    """The quantile at `share` (0 to 1) of sorted values; 0 if there are none."""
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0
 
 
@@ -17,6 +17,6 @@ def percentiles(values: Iterable[float], shares: Sequence[int] = (50, 90, 99)) -
 
 
 def seconds(values: Sequence[float]) -> dict[str, float]:
-    """Count, median, p95 and the largest, to a millisecond; nothing of none."""
+    """Count, median, p95 and maximum, rounded to a millisecond; empty if there are no values."""
     found = {name: round(value, 3) for name, value in percentiles(values, (50, 95)).items()}
     return {"count": len(values), **found} if values else {}

@@ -1,6 +1,6 @@
-"""A file system without power: what a disk may hold after a cut at any step, by the rules of POSIX.
+"""Simulates power cuts: the possible contents of a disk after a cut at any step, by the rules of POSIX.
 
-Until a file is synchronised, any beginning of its content may be on the disk; until its folder is, its old name or its new one.
+Until a file is synchronised, the disk may hold any prefix of its content; until its folder is, its old or its new name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class PowerCutError(Exception):
-    """The power is gone: nothing of the program goes on. Not an `OSError`, which the program would handle."""
+    """Power was cut: the program stops. Not an `OSError`, which the program would handle."""
 
 
 @dataclass
@@ -25,12 +25,12 @@ class File:
 
 @dataclass
 class DiskStandIn:
-    """See `edge_client.state.Disk`. Each step first looks whether the power is cut there, or fails."""
+    """See `edge_client.state.Disk`. Each step first checks whether the power is cut or an error is raised there."""
 
     steps_left: int | None = None
-    """Steps until the power is cut, which is before the step; None: never."""
+    """Number of steps before the power is cut; None: never."""
     error: OSError | None = None
-    """What comes in place of the cut."""
+    """Raised instead of the power cut."""
     live: dict[Path, File] = field(default_factory=dict)
     on_disk: dict[Path, File] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class DiskStandIn:
         self._step()
 
     def write(self, path: Path, data: bytes) -> None:
-        """See `Disk`. An existing file is emptied and written: the same file, so that its names on the disk see it."""
+        """See `Disk`. An existing file is truncated and rewritten in place, which affects all its names on the disk."""
         self._step()
         file = self.live.setdefault(path, File(b""))
         file.data, file.is_synced = b"", False
@@ -72,7 +72,7 @@ class DiskStandIn:
             self.on_disk = dict(self.live)
 
     def after_power_cut(self) -> Iterator[DiskStandIn]:
-        """All that may be found when the power is back."""
+        """All possible disk states after the power cut."""
         changed = [path for path in {*self.live, *self.on_disk} if self.live.get(path) is not self.on_disk.get(path)]
         for arrived in itertools.product((False, True), repeat=len(changed)):
             names = self.on_disk | {path: self.live.get(path) for path, came in zip(changed, arrived, strict=True) if came}

@@ -1,4 +1,4 @@
-"""Programs that a tool or test starts: each with its own log, and none outlives its parent."""
+"""Runs programs for tools and tests: each has its own log, and none outlives its parent."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
 Result = TypeVar("Result")
 
 START_S = 60.0
-"""A program may take this long to start on a slow machine."""
+"""Time limit for a program to start, generous for slow machines."""
 STOP_S = 10.0
-"""A program that was told to stop gets this long."""
+"""Time limit for a program to stop after SIGTERM."""
 POLL_S = 0.05
 
 
 class ProgramError(Exception):
-    """A program failed, or did not start in time; the text has its last lines."""
+    """A program failed, or did not start in time; the message contains its last output lines."""
 
 
 class Program:
@@ -40,30 +40,30 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the program is still running."""
         return self._process.returncode is None
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def terminate(self) -> None:
-        """Tell it to stop, and go on."""
+        """Send SIGTERM, without waiting."""
         if self.running:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it at once, as a crash or a power cut would."""
+        """Send SIGKILL: end it at once, like a crash or a power cut."""
         if self.running:
             self._process.kill()
 
     def said(self) -> str:
-        """All of its output so far."""
+        """The complete output so far."""
         return self.log.read_text(errors="replace")
 
     async def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
-        """The first match in its output. Raises `ProgramError` if it ends, or says nothing of the kind in time."""
+        """Wait for the first match in its output. Raises `ProgramError` if it ends first, or after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
@@ -76,7 +76,7 @@ class Program:
         raise self.failure(f"did not say {pattern!r} within {seconds:.0f} s")
 
     async def wait(self, seconds: float) -> None:
-        """Wait for its end. Raises `ProgramError` if it fails, or does not end in time."""
+        """Wait for it to end. Raises `ProgramError` if it fails, or does not end within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 status = await self._process.wait()
@@ -86,17 +86,17 @@ class Program:
             raise self.failure(f"ended with status {status}")
 
     async def ended(self) -> None:
-        """Wait for its end, however it comes. Raises `ProgramError`: for a program that was to go on."""
+        """Wait for it to end, then raise `ProgramError`: for a program that should keep running."""
         status = await self._process.wait()
         raise self.failure(f"ended with status {status}")
 
     def failure(self, what: str) -> ProgramError:
-        """What went wrong, with the last lines that it said."""
+        """Build an error with the last lines of the output."""
         lines = self.said().splitlines()[-15:]
         return ProgramError("\n  ".join([f"{self.name} {what}. Its last lines, from {self.log}:", *lines]))
 
     async def stop(self) -> None:
-        """Tell it to stop, and kill it where it does not."""
+        """Send SIGTERM, and SIGKILL if it does not stop in time."""
         if self.running:
             self.terminate()
             with contextlib.suppress(TimeoutError):
@@ -109,12 +109,12 @@ class Program:
 
 @asynccontextmanager
 async def running(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> AsyncIterator[Program]:
-    """Run a program for as long as the block lasts. It is terminated even if this process is killed.
+    """Run a program for the duration of the `with` block. It is terminated even if this process is killed.
 
-    What a device keeps over restarts is kept beside `log`, so that no run begins with what another one learned of its card.
+    A device's persistent state is stored beside `log`, so that no run starts with the card measurements of another.
     """
     with log.open("wb") as output:
-        # setpriv: the kernel ends the child with its parent, whatever ends that one.
+        # setpriv: the kernel kills the child when its parent ends, for any reason.
         process = await asyncio.create_subprocess_exec(
             *("setpriv", "--pdeathsig", "TERM", *command),
             stdin=asyncio.subprocess.DEVNULL,
@@ -137,12 +137,12 @@ def stop_on_signals(task: asyncio.Task[None]) -> None:
 
 
 def python(module: str) -> list[str]:
-    """The command that runs one of our programs with this Python."""
+    """The command that runs one of our modules with this Python."""
     return [sys.executable, "-P", "-m", module]
 
 
 async def attached(address: str, device_id: str) -> None:
-    """Wait until the relay says that the device is attached."""
+    """Wait until the relay reports the device as attached."""
     async with grpc.aio.insecure_channel(address) as channel:
         admin = admin_service_pb2_grpc.AdminServiceStub(channel)
         while True:
@@ -153,7 +153,7 @@ async def attached(address: str, device_id: str) -> None:
 
 
 async def while_running(work: Coroutine[None, None, Result], *programs: Program) -> Result:
-    """Do `work` as long as the programs run; raises `ProgramError` if one of them ends meanwhile."""
+    """Run `work` while the programs run. Raises `ProgramError` if one of them ends meanwhile."""
     watchers = [asyncio.create_task(program.ended()) for program in programs]
     task = asyncio.create_task(work)
     try:

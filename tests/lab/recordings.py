@@ -1,4 +1,4 @@
-"""Recorded AvatarKit conversations that the project makes itself: real dimensions, windows and sizes, moving values."""
+"""Synthetic recordings in AvatarKit's format: realistic dimensions, windows and sizes, varying values."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from avatar_relay.avatarkit import EXPRESSION, EYE_POSE, JAW_POSE, KEYFRAME_SIZE
 from avatar_relay.limits import AVATARKIT_KEYFRAMES_PER_SECOND
 
 WINDOWS = (50, 100, 57)
-"""Keyframes of each message: two seconds first, then four at a time, then the rest, as the Motion Server sends them."""
+"""Keyframes per message: first two seconds, then four at a time, then the rest, as the Motion Server sends them."""
 CONNECTION_ID = "20260101000000_AbCdEfGhIjKl"
 REQ_ID = "20260101000000_ZyXwVuTsRqPo"
 VARYING = 50
-"""Expression coefficients that move; those beyond are 0, as in the real thing."""
+"""Number of expression coefficients that vary; the others are 0, as in real recordings."""
 
 
 def keyframes(count: int, first: int = 0) -> Keyframes:
@@ -35,7 +35,7 @@ def keyframes(count: int, first: int = 0) -> Keyframes:
 
 
 def motion_messages(windows: tuple[int, ...] = WINDOWS, req_id: str = REQ_ID) -> tuple[bytes, ...]:
-    """The motion messages of a conversation; the last one has `end` and keyframes, as in the real thing."""
+    """The motion messages of a conversation; the last one has `end` and keyframes, as in real recordings."""
     messages = []
     first = 0
     for index, count in enumerate(windows):

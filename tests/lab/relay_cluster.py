@@ -1,4 +1,4 @@
-"""Real relays and a real nats-server as programs: a cluster whose parts can be killed."""
+"""A cluster of real relay and nats-server processes that can be killed individually."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NATS = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbi
 
 @asynccontextmanager
 async def nats_server(folder: Path, port: int, routes: Sequence[int] = ()) -> AsyncIterator[Program]:
-    """A NATS server alone, or one of several: `routes` are the ports where these listen to each other, its own first."""
+    """Run a NATS server, alone or in a cluster: `routes` are the cluster ports of all servers, its own first."""
     assert NATS is not None
     command = [NATS, "-a", "127.0.0.1", "-p", str(port)]
     if routes:
@@ -30,10 +30,10 @@ async def nats_server(folder: Path, port: int, routes: Sequence[int] = ()) -> As
 
 
 class RelayCluster:
-    """Relays by name. Leaving the block stops all that runs."""
+    """Relays by name. Leaving the `with` block stops all processes."""
 
     def __init__(self, folder: Path, *arguments: str, nats_servers: int = 1, with_lines: bool = False) -> None:
-        """`arguments` are given to each relay. There are so many NATS servers; `with_lines`: a proxy on each way to them."""
+        """`arguments` are passed to each relay. `with_lines` puts a proxy between each relay and each NATS server."""
         self._folder = folder
         self._arguments = arguments
         self._stack = AsyncExitStack()
@@ -42,7 +42,7 @@ class RelayCluster:
         self._routes = [free_port() for _ in range(nats_servers)] if nats_servers > 1 else []
         self._with_lines = with_lines
         self.lines: dict[str, list[FaultProxy]] = {}
-        """From each relay to each NATS server."""
+        """For each relay, the proxies to the NATS servers."""
         self.nats: list[Program] = []
         self.addresses: dict[str, str] = {}
         self.relays: dict[str, Program] = {}
@@ -57,7 +57,7 @@ class RelayCluster:
 
     @asynccontextmanager
     async def without_nats(self, number: int = 0) -> AsyncIterator[None]:
-        """Kill a NATS server; start it again at the end of the block."""
+        """Kill a NATS server; restart it at the end of the `with` block."""
         self.nats[number].kill()
         try:
             yield
@@ -69,7 +69,7 @@ class RelayCluster:
         return await self._stack.enter_async_context(nats_server(self._folder, self._nats_ports[number], routes))
 
     async def start(self, name: str) -> str:
-        """Start a relay, or start it again; returns its address."""
+        """Start or restart a relay; returns its address."""
         address = self.addresses.setdefault(name, f"127.0.0.1:{free_port()}")
         nats = [f"127.0.0.1:{port}" for port in self._nats_ports]
         if self._with_lines and name not in self.lines:

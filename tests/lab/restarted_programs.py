@@ -1,4 +1,4 @@
-"""Our programs as processes that can be killed and started again."""
+"""Runs our programs as processes that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tests.lab.stamp import now_us
 
 
 def free_port() -> int:
-    """A port on loopback where nothing listens at present."""
+    """A currently free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def resident_kib(pid: int) -> int:
-    """Resident memory of a process."""
+    """Resident memory of a process in KiB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 class RestartedProgram:
-    """A module that runs as a program. It is killed with this process, whatever ends that one."""
+    """A module run as a program. It is killed when this process ends, for any reason."""
 
     def __init__(self, module: str, *arguments: str, log: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
-        """`log` is appended to with its standard error; without it, that goes to ours."""
+        """Standard error is appended to `log`, or inherited if there is none."""
         self._command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", module, *arguments]
         self._log = log
         self._environment = os.environ | dict(environment or {})
@@ -41,12 +41,12 @@ class RestartedProgram:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self.process is not None
         return self.process.pid
 
     async def start(self) -> None:
-        """Start it."""
+        """Start the program."""
         self.started_us = now_us()
         with self._log.open("ab") if self._log else nullcontext() as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -54,14 +54,14 @@ class RestartedProgram:
             )
 
     async def kill(self) -> None:
-        """kill -9, if it runs."""
+        """Send SIGKILL if it is running."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
 
     async def terminate(self) -> float:
-        """SIGTERM; returns how long it took to end, in seconds."""
+        """Send SIGTERM; returns the seconds that it took to end."""
         assert self.process is not None
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
@@ -79,7 +79,7 @@ class EdgeProgram(RestartedProgram):
         self.device_id = device_id
 
     async def kill(self) -> None:
-        """kill -9. Raises `RuntimeError` if it had ended by itself: nothing should make it."""
+        """Send SIGKILL. Raises `RuntimeError` if it had already ended, which it never should."""
         assert self.process is not None
         if self.process.returncode is not None:
             raise RuntimeError(f"device {self.device_id} ended by itself with {self.process.returncode}; see {self._log}")
@@ -93,10 +93,10 @@ class RelayProgram(RestartedProgram):
         self.address = f"127.0.0.1:{free_port()}"
         super().__init__(module, "--listen", self.address, *arguments, environment={"GRPC_VERBOSITY": "NONE", **(environment or {})})
         self.listening_us = 0
-        """When it was seen to listen last."""
+        """Time at which it was last found to be listening, in µs."""
 
     async def start(self) -> None:
-        """Start it; returns when it listens. Raises `RuntimeError` if it ends instead."""
+        """Start it and wait until it is listening. Raises `RuntimeError` if it ends instead."""
         await super().start()
         assert self.process is not None
         host, _, port = self.address.rpartition(":")
@@ -113,7 +113,7 @@ class RelayProgram(RestartedProgram):
             return
 
     def rss_kib(self) -> int:
-        """Resident memory."""
+        """Resident memory in KiB."""
         return resident_kib(self.pid)
 
     def descriptors(self) -> int:
@@ -124,6 +124,6 @@ class RelayProgram(RestartedProgram):
         """Names of its threads."""
         names: list[str] = []
         for comm in Path(f"/proc/{self.pid}/task").glob("*/comm"):
-            with suppress(FileNotFoundError):  # it ended meanwhile
+            with suppress(FileNotFoundError):  # the thread ended meanwhile
                 names.append(comm.read_text(encoding="ascii").strip())
         return names

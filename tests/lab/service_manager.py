@@ -1,11 +1,11 @@
-"""A small service manager for machines without systemd: runs the units that are shipped, and is asked as `systemctl` is.
+"""A small service manager for machines without systemd: runs the shipped units and answers the commands of `systemctl`.
 
-    python service_manager.py serve ROOT SOCKET          runs until it is killed; ROOT is `/`, or a folder that stands for it
-    python service_manager.py ctl SOCKET restart UNIT     what a script named `systemctl` calls
+    python service_manager.py serve ROOT SOCKET          runs until it is killed; ROOT is `/`, or a substitute folder
+    python service_manager.py ctl SOCKET restart UNIT     called by a script named `systemctl`
 
-It knows of a path unit PathChanged; of a service Type=notify and oneshot, ExecStart, Environment, User, StateDirectory,
-CacheDirectory, Restart, RestartSec, WatchdogSec, TimeoutStopSec. Everything else in it, such as hardening, is systemd's alone. What a
-service writes is in ROOT/var/log/UNIT.log.
+Supported keys of a path unit: PathChanged; of a service: Type=notify and oneshot, ExecStart, Environment, User, StateDirectory,
+CacheDirectory, Restart, RestartSec, WatchdogSec, TimeoutStopSec. Other keys, such as hardening, are ignored. The output of a
+service is written to ROOT/var/log/UNIT.log.
 Standard library only: it also runs where the project is not installed.
 """
 
@@ -27,18 +27,18 @@ from pathlib import Path
 from typing import Any
 
 UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "etc/systemd/user")
-"""An administrator's units, those of packages, and those of a user's session: one manager stands for all of them."""
+"""Folders of the administrator's, packages' and user session's units; one manager serves all of them."""
 STEP_S = 0.05
 PATIENCE_S = 60.0
 
 
 def find_unit(root: Path, name: str) -> Path | None:
-    """The first that is there."""
+    """The first existing file of this unit; None if there is none."""
     return next((path for folder in UNITS if (path := root / folder / name).is_file()), None)
 
 
 def read_unit(path: Path, wanted: str = "[Service]") -> dict[str, list[str]]:
-    """The keys of a section of a unit, each with its values in order."""
+    """The keys of a section of a unit, each with its list of values in order."""
     keys: dict[str, list[str]] = {}
     section = ""
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -52,7 +52,7 @@ def read_unit(path: Path, wanted: str = "[Service]") -> dict[str, list[str]]:
 
 
 class ManagedService:
-    """One unit. `wanted` is what was asked for; a thread brings it about."""
+    """One unit. `wanted` is the requested state; a thread establishes it."""
 
     def __init__(self, name: str, root: Path) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class ManagedService:
         threading.Thread(target=self._live, daemon=True).start()
 
     def start(self) -> None:
-        """Run it; a service that runs goes on."""
+        """Start it; has no effect on a running service."""
         with self._changed:
             if not self._wanted:
                 self._wanted, self.restarts, self.active, self.sub = True, 0, "activating", "start"
@@ -71,14 +71,14 @@ class ManagedService:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         with self._changed:
             self._wanted = False
             self._generation += 1
             self._changed.notify_all()
 
     def settled(self, *, running: bool) -> bool:
-        """Wait until it is ready, or has ended; whether it is as it was to be."""
+        """Wait until it is ready or has ended; returns whether it reached the requested state."""
         until_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < until_s and not (running and self.sub == "auto-restart"):
             if (self.active == "active") if running else (self.active in ("inactive", "failed")):
@@ -102,7 +102,7 @@ class ManagedService:
                     self.active, self.sub = ("activating", "start") if self._wanted else ("inactive", "dead")
 
     def _ended(self, keys: dict[str, list[str]], status: int, generation: int) -> None:
-        """The process ended by itself: wait until it is time to start it again, or something else is asked for."""
+        """Handle an unrequested end of the process: wait until its restart is due, or another state is requested."""
         if self._restarts_after(keys, status):
             self.active, self.sub = "activating", "auto-restart"
             if not self._changed.wait_for(lambda: generation != self._generation, float(keys.get("RestartSec", ["0.1"])[0])):
@@ -116,7 +116,7 @@ class ManagedService:
         return policy == "always" or (policy == "on-failure" and status != 0)
 
     def _run(self, keys: dict[str, list[str]], generation: int) -> int:
-        """One process, to its end; its status."""
+        """Run one process until it ends; returns its status."""
         watchdog_s = float(keys.get("WatchdogSec", ["0"])[0])
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(f"\0avatar-relay-lab-{os.getpid()}-{time.monotonic_ns()}")
@@ -175,7 +175,7 @@ class ManagedService:
 
 
 class ManagedPath:
-    """A path unit: while it is active, its service is started whenever the file was changed."""
+    """A path unit: while it is active, its service is started whenever the file changes."""
 
     def __init__(self, name: str, root: Path, start: Callable[[], None]) -> None:
         path = find_unit(root, name)
@@ -194,12 +194,12 @@ class ManagedPath:
                 self._start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._ended.set()
 
 
 class ServiceLab:
-    """All units below a root, and the answers of `systemctl`."""
+    """All units below a root, and the implementation of `systemctl`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -209,7 +209,7 @@ class ServiceLab:
         (root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
 
     def ask(self, arguments: list[str]) -> tuple[int, str]:
-        """Exit status and output of a call of `systemctl`."""
+        """Execute a call of `systemctl`; returns its exit status and output."""
         words = [word for word in arguments if not word.startswith("-")]
         verb, *names = words or ["help"]
         if verb == "show":
@@ -232,7 +232,7 @@ class ServiceLab:
         return status, ""
 
     def _watch(self, verb: str, name: str, *, now: bool) -> None:
-        """What was asked of a path unit."""
+        """Execute a command on a path unit."""
         starts, stops = verb in ("start", "restart"), verb in ("stop", "restart")
         if (stops or (verb == "disable" and now)) and name in self._paths:
             self._paths.pop(name).stop()
@@ -264,7 +264,7 @@ class ServiceLab:
         return 0
 
     def close(self) -> None:
-        """End all services."""
+        """Stop all services."""
         for path in self._paths.values():
             path.stop()
         for service in self._services.values():
@@ -274,7 +274,7 @@ class ServiceLab:
 
 
 def write_systemctl(folder: Path, socket_path: Path) -> Path:
-    """A program named `systemctl` in a folder, which asks the manager that listens there."""
+    """Write a program named `systemctl` into a folder; it calls the manager that listens on `socket_path`."""
     program = folder / "systemctl"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{Path(__file__).resolve()}" ctl "{socket_path}" "$@"\n', encoding="utf-8")
     program.chmod(0o755)
@@ -282,7 +282,7 @@ def write_systemctl(folder: Path, socket_path: Path) -> Path:
 
 
 def listen(path: Path) -> socket.socket:
-    """The manager's socket."""
+    """Open the manager's socket."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -304,7 +304,7 @@ def answer_all(lab: ServiceLab, listener: socket.socket) -> None:
 
 
 def ask(path: str, arguments: list[str]) -> tuple[int, str]:
-    """What the manager that listens there answers: exit status and output."""
+    """Send a call to the manager that listens on `path`; returns the exit status and output."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE_S + 30)
         connection.connect(path)
@@ -316,14 +316,14 @@ def ask(path: str, arguments: list[str]) -> tuple[int, str]:
 
 
 def ctl(path: str, arguments: list[str]) -> int:
-    """The side of `systemctl`."""
+    """Run as `systemctl`; returns its exit status."""
     status, text = ask(path, arguments)
     sys.stdout.write(text)
     return status
 
 
 def main(arguments: list[str]) -> int:
-    """Both sides; see above."""
+    """Run the manager or `systemctl`; see the module docstring."""
     if arguments[0] == "ctl":
         return ctl(arguments[1], arguments[2:])
     lab, listener = ServiceLab(Path(arguments[1])), listen(Path(arguments[2]))

@@ -1,4 +1,4 @@
-"""A simulated device: the edge client's own link, and a player that hears everything in no time and notes it."""
+"""A simulated device: the edge client's real link, and a player that plays everything instantly and records it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Playing:
 
 @dataclass(slots=True)
 class Counts:
-    """What came to a player."""
+    """Counts of data received by a player."""
 
     payloads: int = 0
     bytes: int = 0
@@ -53,7 +53,7 @@ class Counts:
 
 
 class InstantPlayer:
-    """Holds what comes until the end of the conversation came too, and then has heard it.
+    """Buffers a conversation until its end was received, then reports all of it as played.
 
     `on_payload` is called with each whole payload.
     """
@@ -61,9 +61,9 @@ class InstantPlayer:
     def __init__(self, device_id: str, history: History, on_payload: Callable[[bytes], None]) -> None:
         self.post: Callable[[Posted], None] = lambda message: None
         self.welcomes: list[int] = []
-        """When the relay took us, µs."""
+        """Times of the relay's welcomes, in µs."""
         self.fed_us = 0
-        """When a whole payload came last."""
+        """Time of the last whole payload, in µs."""
         self.counts = Counts()
         self._device_id = device_id
         self._history = history
@@ -72,9 +72,9 @@ class InstantPlayer:
         self._closed: OrderedDict[str, None] = OrderedDict()
 
     volume = m.Volume()
-    """See `MessageHandler`. None is stored."""
+    """See `MessageHandler`. It is not stored."""
     settings: DeviceSettings | None = DeviceSettings()
-    """See `MessageHandler`. They are stored at once."""
+    """See `MessageHandler`. They are stored immediately."""
 
     def buffer_credit(self) -> Credit:
         """See `MessageHandler`."""
@@ -158,7 +158,7 @@ class InstantPlayer:
 
     def _settle(self, cid: str) -> None:
         playing = self._playing[cid]
-        if playing.end is not None and playing.seqs[Kind.AUDIO] == playing.end.last_audio_seq:  # motion may have yielded on its way
+        if playing.end is not None and playing.seqs[Kind.AUDIO] == playing.end.last_audio_seq:  # motion may have been dropped on the way
             self._finish(cid, FinishReason.COMPLETED)
 
     def _finish(self, cid: str, reason: FinishReason) -> None:
@@ -174,7 +174,7 @@ class InstantPlayer:
 
 
 class SimulatedDevice:
-    """A device that can be switched off and on again."""
+    """A device that can be power-cycled."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class SimulatedDevice:
         self.start()
 
     def start(self) -> None:
-        """Switch it on; it knows nothing of before."""
+        """Switch it on, without any earlier state."""
         self.player = InstantPlayer(self.device_id, self._history, self._on_payload)
         self.link = DeviceLink(
             endpoint=Endpoint(self._address, credentials=self._credentials, others=self._others),
@@ -211,7 +211,7 @@ class SimulatedDevice:
         self._task = asyncio.create_task(self.link.run(asyncio.Event()), name=self.device_id)
 
     async def kill(self) -> None:
-        """Switch it off: the stream breaks, and all that it held is lost."""
+        """Switch it off: the stream breaks, and its state is lost."""
         assert self._task is not None
         self._history.note(self.device_id, "killed")
         self._task.cancel()
@@ -219,7 +219,7 @@ class SimulatedDevice:
 
 
 async def until_attached(devices: list[SimulatedDevice], streams: int = 1) -> None:
-    """Wait until each device had so many streams. Raises `TimeoutError`."""
+    """Wait until each device had `streams` streams. Raises `TimeoutError`."""
     async with asyncio.timeout(60):
         while any(len(device.player.welcomes) < streams for device in devices):  # noqa: ASYNC110 - the link notifies nobody
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A tracer and a meter whose spans and figures a test can read."""
+"""An in-memory tracer and meter for tests."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from avatar_relay.tracing import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What was told so far."""
+    """Telemetry recorded so far."""
 
     telemetry: Telemetry
     exporter: InMemorySpanExporter
     reader: InMemoryMetricReader
 
     def spans(self, name: str = "") -> list[ReadableSpan]:
-        """Spans that have ended, of one name or all."""
+        """Ended spans, all or those of one name."""
         return [span for span in self.exporter.get_finished_spans() if name in ("", span.name)]
 
     def points(self, name: str) -> list[Any]:
-        """The points of a metric; none if nothing was recorded on it."""
+        """The data points of a metric; empty if nothing was recorded."""
         data = self.reader.get_metrics_data()
         scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data is not None else []
         return [point for scope in scopes for metric in scope.metrics if metric.name == name for point in metric.data.data_points]
 
     def count(self, name: str, **attributes: str) -> float:
-        """The sum of a counter over the points that have these attributes (`_` stands for `.`)."""
+        """The sum of a counter over the points with these attributes (`_` stands for `.`)."""
         wanted = {key.replace("_", "."): value for key, value in attributes.items()}
         return float(sum(point.value for point in self.points(name) if wanted.items() <= dict(point.attributes).items()))
 
 
 def listen(*, trace_every: int = 0) -> Told:
-    """A telemetry that keeps what it is told."""
+    """Create telemetry that keeps what is recorded."""
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(exporter))

@@ -1,4 +1,4 @@
-"""A backend that speaks to one device, conversation after conversation, through the publisher library, and notes what it says."""
+"""A backend that publishes conversation after conversation to one device through the publisher library, and records the payloads sent."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from tests.lab.stamp import audio_payload, motion_payload, now_us
 
 PAUSE_S = 0.02
 CATCH_UP_S = 0.1
-"""A speaker that was held up for longer does not catch up with its schedule."""
+"""After a longer delay a speaker does not catch up with its schedule."""
 AUDIO = AudioFormat(Codec.OPUS)
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a speaker speaks."""
+    """Configuration of a speaker."""
 
     payloads_per_s: float = 400.0
-    """Of each kind; 0: as fast as they are accepted."""
+    """Payloads of each kind per second; 0: as fast as they are accepted."""
     shortest: int = 40
     longest: int = 1_200
-    """Payloads of a kind in a conversation."""
+    """Maximum number of payloads of each kind in a conversation."""
     interrupted_share: float = 0.1
     queued_share: float = 0.3
-    """Conversations that follow the last one at once, without waiting for its end."""
+    """Share of conversations that are opened without waiting for the previous one to end."""
     finished_within_s: float = 90.0
     audio_bytes: tuple[int, int] = (16, 137)
     weights: int = 4
-    """In a row of motion."""
+    """Weights per row of motion."""
     large_one_in: int = 400
-    """Motion payloads with so many rows that they travel in three fragments."""
+    """One in this many motion payloads is so large that it is sent in three fragments."""
 
     @property
     def motion(self) -> MotionFormat:
-        """50 rows a second."""
+        """The motion format, 50 rows per second."""
         return MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 50.0, tuple(f"weight{index}" for index in range(self.weights)))
 
 
 class Speaker:
-    """Speaks until told to stop; `payloads` counts what was handed over, `failures` conversations that did not end in time."""
+    """Publishes until stopped; `payloads` counts payloads sent, `failures` conversations that did not end in time."""
 
     def __init__(self, number: int, publisher: Publisher, device_id: str, history: History, chance: random.Random, manner: Manner) -> None:
         self._number = number
@@ -62,7 +62,7 @@ class Speaker:
         self.failures = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """One conversation after the other; returns when all have ended after `stop`."""
+        """Publish one conversation after another; returns once all have ended after `stop` is set."""
         avatar = self._publisher.avatar(
             self._device_id, audio_format=AUDIO, motion_format=self._manner.motion, on_playing=OnPlaying.QUEUE, pacing=Pacing.BURST
         )
@@ -97,7 +97,7 @@ class Speaker:
                 if number == cut_at:
                     for live in self._live:
                         self._history.note(self._device_id, "stopped", live)
-                    avatar.interrupt()  # all that it says or was to say
+                    avatar.interrupt()  # the current conversation and all queued ones
                     return outcome
                 if manner.payloads_per_s and number % (step := max(1, int(manner.payloads_per_s / 50))) == 0:
                     due = max(due + step / manner.payloads_per_s, time.monotonic() - CATCH_UP_S)
@@ -105,7 +105,7 @@ class Speaker:
             await avatar.yield_audio_data(b"", end=True)
             avatar.end()
         except FaultError:
-            pass  # its outcome tells
+            pass  # its outcome shows it
         except ConnectionLostError:
             await asyncio.sleep(PAUSE_S)
         return outcome

@@ -1,7 +1,7 @@
-"""Payloads of simulated speech, no two alike: an Opus packet or rows of weights by their look, with a stamp that says which one it is.
+"""Unique payloads of simulated speech, in the form of Opus packets or rows of weights, each with an identifying stamp.
 
-The stamp is three words behind the first four bytes: number of the session, number of the payload, time in µs. Each word
-stays below 2**30, so that read as float32 it is a finite weight.
+The stamp is three words after the first four bytes: session number, payload number, time in µs. Each word
+is below 2**30, so that it is a finite weight when read as float32.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 
 AUDIO_BYTES = 700
-"""A packet of 20 ms, at the upper end of what speech needs."""
+"""Size of a 20 ms packet, at the upper end for speech."""
 WEIGHTS = 55
-"""Columns of a row of motion."""
+"""Number of weights per row of motion."""
 MOTION_BYTES = 4 * WEIGHTS
 MASK = (1 << 30) - 1
 _STAMP = struct.Struct("<4sIII")
@@ -24,7 +24,7 @@ _MOTION_HEAD = bytes(4)
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a payload says of itself."""
+    """The stamp of a payload."""
 
     session: int
     number: int
@@ -32,26 +32,26 @@ class Stamp:
 
 
 def audio_payload(session: int, number: int, time_us: int, size: int = AUDIO_BYTES) -> bytes:
-    """A packet of sound."""
+    """Build a sound packet."""
     return _STAMP.pack(_AUDIO_HEAD, session, number, time_us & MASK) + bytes(size - _STAMP.size)
 
 
 def motion_payload(session: int, number: int, time_us: int, size: int = MOTION_BYTES) -> bytes:
-    """Rows of weights; `size` is a multiple of `MOTION_BYTES`."""
+    """Build rows of weights; `size` is a multiple of `MOTION_BYTES`."""
     return _STAMP.pack(_MOTION_HEAD, session, number, time_us & MASK) + bytes(size - _STAMP.size)
 
 
 def read_stamp(data: bytes) -> Stamp:
-    """What was stamped."""
+    """Read the stamp of a payload."""
     _, session, number, time_us = _STAMP.unpack_from(data)
     return Stamp(session, number, time_us)
 
 
 def age_us(stamp: Stamp, now_us: int) -> int:
-    """Time since the stamp was made, below 18 minutes."""
+    """Time since the stamp was made; valid up to 18 minutes."""
     return (now_us - stamp.time_us) & MASK
 
 
 def now_us() -> int:
-    """The monotonic clock, in µs."""
+    """Monotonic time in µs."""
     return time.monotonic_ns() // 1_000

@@ -1,7 +1,7 @@
-"""A stand-in for NVIDIA's Audio2Face-3D service: speaks its protocol over real gRPC, and errs by name where it is told to.
+"""A fake of NVIDIA's Audio2Face-3D service: speaks its protocol over real gRPC, and fails in a named way on request.
 
-The face is made of the sound: the jaw opens with its level, all other weights are noise that differs from row to row, so
-that a row that is lost, doubled or out of place shows. Limits are those of a real service as it comes.
+The motion follows the sound: the jaw opens with its level, and all other weights are noise that differs from row to row, so
+that a lost, duplicated or misplaced row is detected. Limits are the defaults of a real service.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avatar_relay.arkit import ARKIT_NAMES
 from relay_server.sources.audio2face.schema import METHOD, AnimationStream, AudioStream
 
 NAMES: tuple[str, ...] = (*(name[0].upper() + name[1:] for name in ARKIT_NAMES), "HeadRoll", "TongueTipUp")
-"""As a service spells them, with two that no ARKit face has."""
+"""Blendshape names as a service spells them, with two that no ARKit face has."""
 NAMES_52 = NAMES[:52]
 _TONGUE = [
     "TipUp",
@@ -42,17 +42,17 @@ _TONGUE = [
     "Narrow",
 ]
 NAMES_68: tuple[str, ...] = (*NAMES_52, *(f"Tongue{part}" for part in _TONGUE))
-"""With the 16 of a tongue, which a service has where it is asked to."""
+"""The names with the 16 tongue shapes that a service adds on request."""
 KEYFRAMES_PER_SECOND = 30.0
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHUNK_S, MAX_CLIP_S = 16_000, 144_000, 10.0, 300.0
 TROUBLE_AT = 30
-"""Keyframes before things go wrong, where they go wrong midway."""
+"""Number of keyframes before a failure midway."""
 JUMP_S = 0.4
 SUCCESS, INFO, WARNING, ERROR = range(4)
 
 
 class Trouble(enum.Enum):
-    """What a service may do."""
+    """Failures and peculiarities of a service."""
 
     NONE = enum.auto()
     ANIMATION_FIRST = enum.auto()
@@ -76,9 +76,9 @@ class Trouble(enum.Enum):
     UNAUTHENTICATED = enum.auto()
     ALWAYS_AWAY = enum.auto()
     AFTER_STATUS = enum.auto()
-    # what is no trouble to a good client
+    # peculiarities that a correct client tolerates
     JUMPS = enum.auto()
-    """Time codes jump ahead once."""
+    """Time codes jump forward once."""
     AWAY_ONCE = enum.auto()
     NO_SOUND = enum.auto()
     OTHER_RATE = enum.auto()
@@ -89,7 +89,7 @@ class Trouble(enum.Enum):
 
 @dataclass(eq=False)
 class Heard:
-    """One call, as the service saw it."""
+    """One call, from the service's side."""
 
     metadata: dict[str, str]
     rate_hz: int = 0
@@ -103,30 +103,30 @@ class Heard:
     """Keyframes sent."""
     began_s: float = 0.0
     over: asyncio.Event = field(default_factory=asyncio.Event)
-    """The call is over, in whatever way."""
+    """Set when the call has ended, for any reason."""
     finished: asyncio.Event = field(default_factory=asyncio.Event)
-    """All answers were taken from it."""
+    """Set when all responses were read."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a service answers. NIM 1.3 has one rate; 2.0 has `blendshape_streaming_fps`, and `burst_mode` on or off."""
+    """How a service responds. NIM 1.3 has one rate; 2.0 has `blendshape_streaming_fps`, and `burst_mode` on or off."""
 
     names: tuple[str, ...] = NAMES
     rate: float = KEYFRAMES_PER_SECOND
     paced: bool = False
-    """In real time from its first answer on, not as fast as it can."""
+    """Respond in real time from the first response on, not as fast as possible."""
     joined: int = 1
-    """Keyframes in one message."""
+    """Keyframes per message."""
     rounded: bool = False
-    """Time codes in whole milliseconds."""
+    """Round time codes to whole milliseconds."""
 
 
 class Audio2FaceService:
-    """The service; `calls` is what came."""
+    """The service; `calls` records the received calls."""
 
     def __init__(self, trouble: Trouble = Trouble.NONE, *, says: str = "", style: Style = Style()) -> None:
-        """`says` is what it puts into statuses that it errs with."""
+        """`says` is the text of its error statuses."""
         self.trouble = trouble
         self.says = says
         self.style = style
@@ -135,7 +135,7 @@ class Audio2FaceService:
         self._noise = np.random.default_rng(20)
 
     def handler(self) -> Any:
-        """For `add_generic_rpc_handlers`. Answers are bytes already, so that garbage can be said."""
+        """Handler for `add_generic_rpc_handlers`. Responses are bytes, so that invalid ones can be sent."""
         _, service, method = METHOD.split("/")
         rpc: Any = grpc.stream_stream_rpc_method_handler(self._process, request_deserializer=AudioStream.FromString)
         return grpc.method_handlers_generic_handler(service, {method: rpc})
@@ -174,7 +174,7 @@ class Audio2FaceService:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
 
     def _hear(self, request: Any, heard: Heard) -> str:
-        """Take a request; what is wrong with it."""
+        """Process a request; returns its error, or an empty string."""
         match request.WhichOneof("stream_part"):
             case "audio_stream_header" if heard.header is None:
                 heard.header = request.audio_stream_header
@@ -256,7 +256,7 @@ class Audio2FaceService:
                 yield status(SUCCESS, "")
 
     async def _keyframes(self, heard: Heard, count: int) -> Any:
-        """The next keyframes, with their sound, when they are due."""
+        """Return the next keyframes with their sound once they are due."""
         loop = asyncio.get_running_loop()
         if not heard.rows:
             heard.began_s = loop.time()
@@ -298,14 +298,14 @@ class Audio2FaceService:
 
 
 def header(rate_hz: int, names: tuple[str, ...] = NAMES) -> Any:
-    """The first answer."""
+    """The first response."""
     audio = {"channel_count": 1, "samples_per_second": rate_hz, "bits_per_sample": 16}
     said = {"audio_header": audio, "skel_animation_header": {"blend_shapes": names}, "start_time_code_since_epoch": 1.7e9}
     return AnimationStream(animation_data_stream_header=said)
 
 
 def animation(time_s: float | None, weights: NDArray[np.float32], pcm: bytes = b"") -> Any:
-    """One keyframe with its sound; sound alone if there is no time."""
+    """One keyframe with its sound; sound alone if `time_s` is None."""
     message = AnimationStream()
     message.animation_data.SetInParent()
     if time_s is not None:
@@ -317,13 +317,13 @@ def animation(time_s: float | None, weights: NDArray[np.float32], pcm: bytes = b
 
 
 def status(code: int, text: str) -> Any:
-    """A status in band."""
+    """An in-band status message."""
     return AnimationStream(status={"code": code, "message": text})
 
 
 @asynccontextmanager
 async def serving(service: Audio2FaceService, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[str]:
-    """Serve on a free port of this machine; gives HOST:PORT."""
+    """Serve on a free local port; yields HOST:PORT."""
     server = grpc.aio.server(options=[("grpc.max_send_message_length", 16 << 20)])
     server.add_generic_rpc_handlers((service.handler(),))
     port = server.add_secure_port("localhost:0", credentials) if credentials else server.add_insecure_port("127.0.0.1:0")

@@ -1,1 +1,1 @@
-"""A sound card that is not there: a test device for ALSA that keeps time and keeps what it played."""
+"""A virtual sound card: a test device for ALSA that runs in real time and records what it plays."""

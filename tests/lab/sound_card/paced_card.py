@@ -1,4 +1,4 @@
-"""Builds the paced device, configures ALSA for it, and reads what it emitted."""
+"""Builds the paced ALSA device, configures ALSA for it, and reads its recorded output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RATE_HZ = 48_000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The device was started, ran dry (xrun), or was stopped, at a moment and a frame of what it emitted."""
+    """A start, underrun (xrun) or stop of the device, with its time and emitted frame number."""
 
     kind: str
     time_ns: int
@@ -30,7 +30,7 @@ class Event:
 
 
 class PacedDevice:
-    """One configured device and its files, which are complete also when the player was killed."""
+    """A configured device and its files, which are complete even if the player was killed."""
 
     def __init__(self, library: Path, folder: Path, *, fields: str = "", channels: int = 1) -> None:
         """`fields` are added to the device's configuration, such as `ppm 100` (see the source)."""
@@ -44,7 +44,7 @@ class PacedDevice:
         self.configure(fields, channels=channels)
 
     def configure(self, fields: str = "", *, name: str = "paced", rate_hz: int = RATE_HZ, channels: int = 1, more: str = "") -> None:
-        """Make it another card from the next opening on; `more` is configuration beside it, in which PACED stands for its definition."""
+        """Reconfigure the card from its next opening on; `more` is additional configuration, in which PACED stands for its definition."""
         definition = (
             f'type paced file "{self._file}" log "{self._log}" rate {rate_hz} channels {channels} '
             f'unplugged "{self._unplugged}" unplug_at_start "{self._unplug_at_start}" stuck "{self._stuck}" {fields}'
@@ -57,18 +57,18 @@ class PacedDevice:
             f'pcm.{name}_slow {{ type plug slave {{ pcm "{name}" rate {rate_hz} }} }}\n' + more.replace("PACED", definition),
             encoding="ascii",
         )
-        beside.replace(self.config)  # a reader sees the one or the other
+        beside.replace(self.config)  # atomic: a reader sees the old or the new file
 
     def unplug(self) -> None:
-        """Pull the card: it cannot be opened, and each handle that is open now is dead forever."""
+        """Unplug the card: it cannot be opened, and each open handle is permanently dead."""
         self._unplugged.touch()
 
     def unplug_at_next_start(self) -> None:
-        """Pull the card at the moment that the next stream is started."""
+        """Unplug the card when the next stream starts."""
         self._unplug_at_start.touch()
 
     def plug_in(self) -> None:
-        """Put the card back."""
+        """Plug the card in again."""
         self._unplugged.unlink()
 
     def hang(self, *calls: str) -> None:
@@ -78,31 +78,31 @@ class PacedDevice:
         beside.replace(self._stuck)
 
     def stop_hanging(self) -> None:
-        """End what `hang` began."""
+        """Unblock the calls that `hang` blocked."""
         self._stuck.unlink()
 
     def samples(self) -> NDArray[np.int16]:
-        """All that a converter would have emitted, from the first start on."""
+        """All samples that a converter would have emitted since the first start."""
         return np.fromfile(self._file, np.int16)
 
     def words(self) -> NDArray[np.int32]:
-        """The same of a card whose samples have 32 bits."""
+        """All emitted samples of a card with 32-bit samples."""
         return np.fromfile(self._file, np.int32)
 
     def events(self) -> list[Event]:
-        """What happened, in order. A device that was opened anew goes on counting; what passed meanwhile is not in the file."""
+        """All events in order. The frame count continues when a device is reopened; the file omits the time between."""
         lines = self._log.read_text(encoding="ascii").splitlines() if self._log.exists() else []
         return [Event(kind, int(time_ns), int(frame)) for kind, time_ns, frame in map(str.split, lines)]
 
     def heard_between_first_and_last_sound(self) -> NDArray[np.int16]:
-        """The samples from the first to the last one that is not 0."""
+        """The samples from the first to the last non-zero one."""
         samples = self.samples()
         sounding = np.flatnonzero(samples)
         return samples[sounding[0] : sounding[-1] + 1] if len(sounding) else samples[:0]
 
 
 def build_library() -> Path:
-    """The compiled plug-in, from a cache that is keyed by its source. Skips the test where it cannot be built."""
+    """Build the plug-in, or take it from a cache keyed by its source. Skips the test if it cannot be built."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler for the ALSA test device: apt-get install gcc libc6-dev")
@@ -127,7 +127,7 @@ def paced_library() -> Path:
 
 @pytest.fixture
 def paced_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PacedDevice]:
-    """A paced device with fresh files, as the only output of ALSA."""
+    """A paced device with fresh files, as ALSA's only output."""
     device = PacedDevice(paced_library, tmp_path)
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     yield device
@@ -135,7 +135,7 @@ def paced_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def deep_paced_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PacedDevice]:
-    """The same with a buffer of 170 ms, which does not run dry on a loaded machine: for tests of exact samples."""
+    """A paced device with a buffer of 170 ms, which does not underrun on a loaded machine: for tests of exact samples."""
     device = PacedDevice(paced_library, tmp_path, fields="buffer_min 8192")
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(device.config))
     yield device

@@ -13,7 +13,7 @@ from tests.lab.sound_card.sound_server import SoundServer
 
 PLUGIN = "libasound_module_pcm_pipewire.so"
 PLUGIN_VARIABLE = "PIPEWIRE_ALSA_PLUGIN"
-"""Where the plug-in is if it is not installed: Debian 12's package conflicts with PulseAudio."""
+"""Path of the plug-in if it is not installed: Debian 12's package conflicts with PulseAudio."""
 PROGRAMS = ("pipewire", "wireplumber", "dbus-run-session")
 CONFIG = f"""
 context.properties = {{ core.daemon = true core.name = pipewire-0 default.clock.rate = {RATE_HZ} log.level = 2 }}
@@ -37,7 +37,7 @@ context.objects = [
 
 
 def find_plugin() -> Path | None:
-    """ALSA's plug-in for PipeWire, of the package `pipewire-alsa`."""
+    """Find ALSA's plug-in for PipeWire, from the package `pipewire-alsa`; None if it is missing."""
     if named := os.environ.get(PLUGIN_VARIABLE):
         return Path(named)
     return next(Path("/usr/lib").glob(f"*/alsa-lib/{PLUGIN}"), None)
@@ -47,7 +47,7 @@ class PipeWireServer(SoundServer):
     """PipeWire with a session manager."""
 
     def __init__(self, folder: Path) -> None:
-        """Skips the test if something is not installed."""
+        """Skips the test if a required program is not installed."""
         plugin = find_plugin()
         if plugin is None or any(shutil.which(program) is None for program in PROGRAMS):
             pytest.skip(f"no PipeWire: apt-get install pipewire wireplumber pipewire-alsa dbus; or {PLUGIN_VARIABLE}=…/{PLUGIN}")
@@ -56,7 +56,7 @@ class PipeWireServer(SoundServer):
         self._config.write_text(CONFIG, encoding="ascii")
 
     def start(self) -> None:
-        """Start, and wait until it accepts connections."""
+        """Start it, and wait until it accepts connections."""
         socket = self.folder / "pipewire-0"
         socket.unlink(missing_ok=True)
         self.launch(["pipewire", "-c", str(self._config)], {})

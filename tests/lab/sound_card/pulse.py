@@ -33,7 +33,7 @@ class PulseServer(SoundServer):
         super().__init__(folder, ALSA, {"PULSE_SERVER": f"unix:{self._socket}"})
 
     def start(self) -> None:
-        """Start, and wait until it accepts connections."""
+        """Start it, and wait until it accepts connections."""
         self._socket.unlink(missing_ok=True)
         options = ["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=no", "--realtime=no"]
         sink = f"module-null-sink {SINK}" if self._card is None else f"module-alsa-sink device=paced {SINK}"
@@ -43,13 +43,13 @@ class PulseServer(SoundServer):
         self.wait_for(self._socket)
 
     def ask(self, *words: str) -> str:
-        """What `pactl` answers."""
+        """Run `pactl`; returns its output."""
         ran = subprocess.run(["pactl", *words], env=os.environ | self.environment, capture_output=True, text=True, check=True)
         return ran.stdout
 
     @contextmanager
     def recorded(self, file: Path) -> Iterator[None]:
-        """Record what the sink plays, from now on."""
+        """Record the sink's output for the duration of the `with` block."""
         command = ["parec", "--latency-msec=10", "-d", "out.monitor", "--format=s16le", f"--rate={RATE_HZ}", "--channels=1", "--raw"]
         with file.open("wb") as output:
             recorder = subprocess.Popen(command, env=os.environ | self.environment, stdin=subprocess.DEVNULL, stdout=output)
@@ -63,12 +63,12 @@ class PulseServer(SoundServer):
 
 
 def recording(file: Path) -> NDArray[np.int16]:
-    """What `recorded` left."""
+    """Read a recording made by `recorded`."""
     return np.fromfile(file, np.int16)
 
 
 @pytest.fixture
 def pulse_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseServer]:
-    """A server with a null sink that runs, as ALSA's default output."""
+    """A running server with a null sink, as ALSA's default output."""
     with as_default_output(PulseServer(tmp_path), monkeypatch) as server:
         yield server

@@ -1,4 +1,4 @@
-"""A private sound server to which ALSA's default output leads."""
+"""A private sound server that is ALSA's default output."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ Server = TypeVar("Server", bound="SoundServer")
 
 
 class SoundServer(ABC):
-    """Starts, can be killed and started again. Each kind of server is a subclass."""
+    """A server that can be killed and restarted. Each kind of server is a subclass."""
 
     def __init__(self, folder: Path, alsa: str, variables: Mapping[str, str]) -> None:
-        """`alsa` is ALSA configuration that makes the server its default output; `variables` lead server and clients to each other."""
+        """`alsa` is ALSA configuration that makes the server its default output; `variables` connect server and clients."""
         self.folder = folder
         config = folder / "asound-of-clients.conf"
         config.write_text(f"<{ALSA_BASE_CONFIG}>\n{alsa}\n", encoding="ascii")
         self.environment = {"ALSA_CONFIG_PATH": str(config), "XDG_RUNTIME_DIR": str(folder), **variables}
-        """What a client of the server needs in its environment."""
+        """Environment variables for clients of the server."""
         self._programs: list[subprocess.Popen[bytes]] = []
 
     @abstractmethod
     def start(self) -> None:
-        """Start, and wait until it accepts connections."""
+        """Start it, and wait until it accepts connections."""
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """Kill it, like a crash."""
         for program in reversed(self._programs):
             program.kill()
             program.wait()
         self._programs.clear()
 
     def launch(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
-        """Start one of the server's programs; it logs into the folder."""
+        """Start one of the server's programs, with its log in the folder."""
         environment = {**os.environ, **self.environment, "HOME": str(self.folder), **variables}
         with (self.folder / f"{Path(command[0]).name}.log").open("ab") as log:
             self._programs.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
     def wait_for(self, path: Path) -> None:
-        """Wait until a program has made this file, such as its socket."""
+        """Wait until a program has created this file, such as its socket."""
         deadline = time.monotonic() + START_S
         while not path.exists():
             assert self._programs[-1].poll() is None and time.monotonic() < deadline, f"no {path.name}; see the logs in {self.folder}"
@@ -58,7 +58,7 @@ class SoundServer(ABC):
 
 @contextmanager
 def as_default_output(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server runs, and this process's children play to it."""
+    """Run the server and direct the output of child processes to it."""
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     server.start()

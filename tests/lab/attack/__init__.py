@@ -1,1 +1,1 @@
-"""Attacks on a relay and on a device, and what others notice of them."""
+"""Attacks on a relay and on a device, and their effect on others."""

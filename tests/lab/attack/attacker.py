@@ -1,4 +1,4 @@
-"""One attack as a process of its own, at the lowest priority: `python -m tests.lab.attack.attacker NAME HOST:PORT SECONDS`."""
+"""Runs one attack in its own process at the lowest priority: `python -m tests.lab.attack.attacker NAME HOST:PORT SECONDS`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELAY_ATTACKS = STRANGERS | INSIDERS
 
 
 def main() -> None:
-    """Attack; prints what was done, and whether anything of the other tenant was seen."""
+    """Attack; prints what was done, and whether data of the other tenant was seen."""
     os.nice(19)
     name, address, seconds = sys.argv[1:]
     done = RELAY_ATTACKS[name](address, float(seconds))

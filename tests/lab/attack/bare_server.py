@@ -1,4 +1,4 @@
-"""A grpc.aio server that answers every method with UNIMPLEMENTED: what an attack costs its neighbours without any code of ours."""
+"""A grpc.aio server that answers every method with UNIMPLEMENTED: the control, showing an attack's effect without our code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hostile relay against an edge client as a program: does it live, what does it cost, what does it log, and does it stop when told?"""
+"""Runs a hostile relay against an edge client process: does it survive, what does it cost and log, and does it stop on SIGTERM?"""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CONTROL = re.compile(r"[^\x20-\x7e\n\u00a0-\uffff]")
 
 @dataclass
 class DeviceVerdict:
-    """What one hostile relay did to a device."""
+    """The effect of one hostile relay on a device."""
 
     attack: str
     rss_mib: tuple[int, int]
-    """When the hostile relay first spoke to it, and at most after that."""
+    """At the hostile relay's first message, and the maximum after it."""
     log_lines: int
     longest_line: int
     control_characters: bool
@@ -35,7 +35,7 @@ class DeviceVerdict:
     seconds: float
 
     def faults(self) -> list[str]:
-        """The bars that it broke."""
+        """The limits that were exceeded."""
         bars = {
             "memory": self.rss_mib[1] - self.rss_mib[0] > MAX_GROWTH_MIB,
             "log": self.log_lines > MAX_LINES_PER_MINUTE * max(1.0, self.seconds / 60) or self.longest_line > MAX_LINE,
@@ -47,14 +47,14 @@ class DeviceVerdict:
         return [name for name, broken in bars.items() if broken]
 
     def cells(self) -> list[str]:
-        """For a table."""
+        """The cells of a table row."""
         before, most = self.rss_mib
         done = f"{self.attaches} streams in {self.seconds:g} s"
         return [self.attack, done, f"{before} → {most}", f"{self.log_lines}", f"stopped in {self.stopped_s:.1f} s", ""]
 
 
 async def attack_device(name: str, folder: Path, seconds: float) -> DeviceVerdict:
-    """Run both programs for so long."""
+    """Run both programs for `seconds`."""
     hostile = [*python("tests.lab.attack.hostile_relay"), name]
     async with running("hostile relay", hostile, folder / "hostile.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", 30))[1]

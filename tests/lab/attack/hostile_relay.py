@@ -1,4 +1,4 @@
-"""A relay that means harm to its device: `python -m tests.lab.attack.hostile_relay NAME`. Prints its address, and each stream."""
+"""A relay that attacks its device: `python -m tests.lab.attack.hostile_relay NAME`. Prints its address, and each stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INT64 = 2**63
 
 
 def welcome(**more: Any) -> device_pb.AttachResponse:
-    """What a relay says first."""
+    """A relay's first message."""
     limits = pb.Limits(max_payload_bytes=2 << 20, max_message_bytes=4 << 20, max_fragment_bytes=16_384, lease_ms=30_000, heartbeat_ms=1_000)
     said = device_pb.Welcome(session_token="t", limits=limits, server_time_us=1, server_unix_time_us=time.time_ns() // 1_000)
     said.MergeFrom(device_pb.Welcome(**more))
@@ -30,58 +30,58 @@ def welcome(**more: Any) -> device_pb.AttachResponse:
 
 
 def opening(cid: str = "c", codec: Any = pb.AudioFormat.CODEC_PCM_S16LE, **more: Any) -> device_pb.AttachResponse:
-    """A conversation."""
+    """Open a conversation."""
     rate = 48_000 if codec != pb.AudioFormat.CODEC_PCM_S16LE else 16_000
     format_ = pb.AudioFormat(codec=codec, sample_rate_hz=rate)
     return R(open=pb.ConversationOpen(conversation_id=cid, audio_format=format_, pacing=pb.PACING_BURST, **more))
 
 
 def payload(seq: int, data: bytes, cid: str = "c", kind: Any = pb.KIND_AUDIO, **more: Any) -> device_pb.AttachResponse:
-    """Media."""
+    """A media message."""
     return R(media=pb.Media(conversation_id=cid, payloads=[pb.Payload(kind=kind, seq=seq, data=data, **more)]))
 
 
 def weights(names: list[str], rate: float = 30.0) -> pb.MotionFormat:
-    """A format of motion."""
+    """A motion format."""
     encoding = pb.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS
     return pb.MotionFormat(encoding=encoding, keyframes_per_second=rate, blendshape_names=names)
 
 
 def opens() -> Iterator[device_pb.AttachResponse]:
-    """Conversations without end, each behind the others."""
+    """Conversations without end, each queued after the others."""
     for number in range(200_000):
         yield opening(f"c{number}", on_playing=pb.ON_PLAYING_QUEUE)
 
 
 def opens_with_names() -> Iterator[device_pb.AttachResponse]:
-    """Each with 250 names of 15 KB."""
+    """Conversations with 250 names of 15 KB each."""
     for number in range(100):
         names = [f"{at}{'n' * 15_000}" for at in range(250)]
         yield opening(f"c{number}", on_playing=pb.ON_PLAYING_QUEUE, motion_format=weights(names))
 
 
 def unopened() -> Iterator[device_pb.AttachResponse]:
-    """Media of conversations that nobody opens."""
+    """Media of conversations that are never opened."""
     for number in range(100_000):
         yield payload(1, bytes(3_200), f"c{number}")
 
 
 def beyond_credit() -> Iterator[device_pb.AttachResponse]:
-    """Far more media than the device has room for."""
+    """Far more sound than the device granted credit for."""
     yield opening()
     for seq in range(1, 20_000):
         yield payload(seq, bytes(16_384), pts_us=seq * 512_000, duration_us=512_000)
 
 
 def motion_beyond_credit() -> Iterator[device_pb.AttachResponse]:
-    """The same of motion, which nobody draws."""
+    """Far more motion than the device granted credit for, with nothing to draw it."""
     yield opening(motion_format=weights(["jawOpen"], 240.0))
     for seq in range(1, 20_000):
         yield payload(seq, bytes(16_384), kind=pb.KIND_MOTION, pts_us=seq * 1_000_000, duration_us=1_000_000)
 
 
 def positions() -> Iterator[device_pb.AttachResponse]:
-    """Times at the ends of their range."""
+    """Times at the limits of their range."""
     yield opening()
     for seq, pts_us in enumerate((0, INT64 - 1, INT64 // 2, 10**15, 5), 1):
         yield payload(seq, bytes(3_200), pts_us=pts_us, duration_us=INT64 - 1 if seq % 2 else 0)
@@ -89,21 +89,21 @@ def positions() -> Iterator[device_pb.AttachResponse]:
 
 
 def fragments() -> Iterator[device_pb.AttachResponse]:
-    """Parts that do not fit each other."""
+    """Fragments that do not fit together."""
     yield opening()
     for seq in range(1, 500):
         yield payload(seq, bytes(16_384), total_bytes=2_097_152, fragment_offset=(seq * 7_919) % 2_000_000)
 
 
 def opus() -> Iterator[device_pb.AttachResponse]:
-    """Sound that is none."""
+    """Invalid Opus packets."""
     yield opening(codec=pb.AudioFormat.CODEC_OGG_OPUS)
     for seq in range(1, 400):
         yield payload(seq, os.urandom(12_000) if seq % 2 else b"OggS" + bytes(500))
 
 
 def many_payloads() -> Iterator[device_pb.AttachResponse]:
-    """Two million empty payloads in a message."""
+    """A message with two million empty payloads."""
     for _ in range(10):
         yield R(media=pb.Media(conversation_id="c", payloads=[pb.Payload()] * 1_900_000))
 
@@ -115,13 +115,13 @@ def pings() -> Iterator[device_pb.AttachResponse]:
 
 
 def errors() -> Iterator[device_pb.AttachResponse]:
-    """Errors with text that a terminal obeys."""
+    """Errors whose text contains terminal control sequences."""
     for number in range(20_000):
         yield R(conversation_error=pb.ConversationError(conversation_id=f"{number}{ANSI}", status=status_pb2.Status(code=3, message=ANSI)))
 
 
 def interrupts() -> Iterator[device_pb.AttachResponse]:
-    """Conversations that begin and end."""
+    """Conversations that are opened and interrupted."""
     for number in range(5_000):
         yield opening(f"c{number}")
         yield payload(1, bytes(3_200), f"c{number}")
@@ -130,7 +130,7 @@ def interrupts() -> Iterator[device_pb.AttachResponse]:
 
 
 def once(*messages: device_pb.AttachResponse) -> Callable[[], Iterator[device_pb.AttachResponse]]:
-    """These, and no more."""
+    """A script of these messages only."""
     return lambda: iter(messages)
 
 
@@ -162,7 +162,7 @@ NAMES = (*AFTER_WELCOME, *INSTEAD)
 
 
 async def serve(name: str) -> None:
-    """Until killed."""
+    """Serve until killed."""
     attaches = 0
 
     async def attach(requests: AsyncIterator[bytes], context: Any) -> None:

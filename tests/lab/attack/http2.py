@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, blocking: it sends what no gRPC library would."""
+"""A minimal blocking HTTP/2 client that can send what no gRPC library would."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame."""
+    """Encode a frame."""
     return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
 
 
 def integer(value: int, bits: int) -> bytes:
-    """An HPACK integer with a prefix of so many bits, the bits before it 0."""
+    """Encode an HPACK integer with a prefix of `bits` bits; the bits before it are 0."""
     most = (1 << bits) - 1
     if value < most:
         return bytes((value,))
@@ -36,23 +36,23 @@ def integer(value: int, bits: int) -> bytes:
 
 
 def literal(name: bytes, value: bytes) -> bytes:
-    """A header as an HPACK literal without an index."""
+    """Encode a header as an HPACK literal without indexing."""
     return b"\0" + integer(len(name), 7) + name + integer(len(value), 7) + value
 
 
 def header_block(method: str, more: Iterable[tuple[str, str]] = (), *, verb: str = "POST", content: str = "application/grpc") -> bytes:
-    """The headers of a gRPC call."""
+    """Encode the headers of a gRPC call."""
     pairs = [(":method", verb), (":scheme", "http"), (":path", method), (":authority", "x"), ("te", "trailers"), ("content-type", content)]
     return b"".join([literal(name.encode(), value.encode()) for name, value in [*pairs, *more]])
 
 
 def message(data: bytes, *, flag: int = 0, size: int | None = None) -> bytes:
-    """A gRPC message with its prefix."""
+    """Encode a gRPC message with its prefix."""
     return bytes((flag,)) + struct.pack(">I", len(data) if size is None else size) + data
 
 
 class RawClient:
-    """A connection. `taken` are the bytes that came, `closed` whether the other end closed it."""
+    """A connection. `taken` holds the received bytes, `closed` whether the other end closed it."""
 
     def __init__(self, address: str, *, settings: bytes = b"", preface: bool = True, wait_s: float = 2.0) -> None:
         host, _, port = address.rpartition(":")
@@ -64,7 +64,7 @@ class RawClient:
             self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
 
     def send(self, data: bytes) -> bool:
-        """Send; False if the other end takes no more."""
+        """Send; returns False if the other end accepts no more data."""
         try:
             self.socket.sendall(data)
         except OSError:
@@ -72,7 +72,7 @@ class RawClient:
         return not self.closed
 
     def begin(self, block: bytes, *, end: bool = False) -> bytes:
-        """The frame that begins the next stream."""
+        """The frame that opens the next stream."""
         self.stream += 2
         return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), self.stream, block)
 
@@ -81,7 +81,7 @@ class RawClient:
         return self.begin(header_block(method, more)) + frame(DATA, END_STREAM, self.stream, message(data))
 
     def drain(self, seconds: float = 0.002) -> int:
-        """Take what came, for so long at most; returns how much that was."""
+        """Read received data, for at most `seconds`; returns the number of bytes."""
         until, count = time.monotonic() + seconds, 0
         self.socket.settimeout(max(seconds, 0.0005))
         try:

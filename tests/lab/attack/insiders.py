@@ -1,4 +1,4 @@
-"""What somebody with credentials does to a relay and to other tenants. Same shape as in `strangers`; tokens come by the environment."""
+"""Attacks by a caller with credentials on a relay and other tenants. Same structure as `strangers`; tokens are in the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.lab.attack.strangers import Attack, half_sent, rounds, seen
 OPTIONS = [("grpc.max_send_message_length", 1 << 27), ("grpc.max_receive_message_length", 1 << 27), ("grpc.use_local_subchannel_pool", 1)]
 PCM = pb.AudioFormat(codec=pb.AudioFormat.CODEC_PCM_S16LE, sample_rate_hz=16_000)
 OTHER = "vault"
-"""The device of the honest tenant."""
+"""The honest tenant's device."""
 MINE = "mallory"
 REFUSED = b"DEVICE_FORBIDDEN"
 
@@ -53,19 +53,19 @@ def opening(targets: Iterable[str] = (MINE,), names: Iterable[str] = (), cid: st
 
 
 def media(cid: str, data: bytes = bytes(3_200), count: int = 1, seq: int = 1) -> bytes:
-    """Payloads."""
+    """A message of media payloads."""
     payloads = [pb.Payload(kind=pb.KIND_AUDIO, seq=seq + number, duration_us=1, data=data) for number in range(count)]
     return publisher_pb.PublishRequest(media=pb.Media(conversation_id=cid, payloads=payloads)).SerializeToString()
 
 
 def introduced(*messages: bytes, name: str = "p") -> list[bytes]:
-    """A publisher's hello, and what follows."""
+    """A publisher's hello, followed by `messages`."""
     said = publisher_pb.PublisherHello(publisher_id=name, protocol_version=1)
     return [publisher_pb.PublishRequest(hello=said).SerializeToString(), *messages]
 
 
 def stream(address: str, role: str, method: str, messages: Callable[[], Iterable[bytes]], seconds: float, *, streams: int = 1) -> str:
-    """Say `messages` again and again on as many streams at once, reading what comes; begin anew where one ends."""
+    """Send `messages` repeatedly on `streams` parallel streams, reading responses; reopen a stream that ends."""
     left, begun, ends = rounds(seconds), 0, dict[str, int]()
     with grpc.insecure_channel(address, OPTIONS) as channel:
         call: Any = channel.stream_stream(method)
@@ -77,7 +77,7 @@ def stream(address: str, role: str, method: str, messages: Callable[[], Iterable
             for one in open_:
                 try:
                     for response in one:
-                        if REFUSED not in response:  # it repeats the names that were asked for
+                        if REFUSED not in response:  # such a response repeats the requested names
                             seen.extend(response[: 1 << 16])
                         if not left():
                             one.cancel()
@@ -98,7 +98,7 @@ def _paced(messages: Iterable[bytes], left: Callable[[], bool]) -> Iterator[byte
 
 
 def unary(method: str, request: bytes, address: str, seconds: float) -> str:
-    """An operator's calls, one behind the other."""
+    """Repeat an operator's call, one after another."""
     left, ends, count = rounds(seconds), dict[str, int](), 0
     with grpc.insecure_channel(address, OPTIONS) as channel:
         call: Any = channel.unary_unary(http2.ADMIN + method)
@@ -113,7 +113,7 @@ def unary(method: str, request: bytes, address: str, seconds: float) -> str:
 
 
 def watches(request: bytes, method: str, role: str, address: str, seconds: float) -> str:
-    """As many watches as are let in, their events unread."""
+    """Open as many watches as are admitted, without reading their events."""
     left, open_ = rounds(seconds), []
     with grpc.insecure_channel(address, OPTIONS) as channel:
         call: Any = channel.unary_stream(method)

@@ -1,4 +1,4 @@
-"""Starts attacks, each a process of its own."""
+"""Starts attacks, each in its own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.lab.programs import python
 
 
 async def attacked(name: str, address: str, seconds: float, tokens: dict[str, str]) -> dict[str, Any]:
-    """Run the attacker; returns what it says."""
+    """Run the attacker; returns its report."""
     command = [*python("tests.lab.attack.attacker"), name, address, str(seconds)]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **tokens}

@@ -1,9 +1,9 @@
-"""Attacks a relay and an edge client, each as a program, and measures what others notice.
+"""Attacks relay and edge client processes, and measures the effect on others.
 
     scripts/attack                          # all attacks; about twenty minutes
-    scripts/attack --only 'rapid reset'     # those whose name begins so
-    scripts/attack --devices 100            # beside so many honest devices
-    scripts/attack --mix --minutes 30       # all mixed beside live sessions, then as many quiet minutes
+    scripts/attack --only 'rapid reset'     # attacks whose name begins with this
+    scripts/attack --devices 100            # with this many honest devices
+    scripts/attack --mix --minutes 30       # all mixed, beside live sessions; then as many quiet minutes
 
 Each attack is run against the relay, and then against a bare grpc.aio server beside it (the control). Prints JSON; `--table` writes a page.
 """
@@ -28,17 +28,17 @@ from tests.lab.tool import add_json_file, command_line, write_json
 
 MAX_GROWTH_MIB, MAX_LINES, MAX_ATTACH_S, MAX_SHIFT_MS, MIN_ATTACHED = 64, 10, 2.0, 50, 0.95
 QUIET_S = 3.0
-"""After an attack, before memory is looked at again."""
+"""Pause after an attack before memory is measured again."""
 
 
 @dataclass
 class Verdict:
-    """What one attack on the relay did."""
+    """The effect of one attack on the relay."""
 
     attack: str
     done: str
     rss_mib: tuple[int, int, int]
-    """Before, at most, and after a while."""
+    """Before the attack, the maximum, and after a pause."""
     log_lines: int
     attaches: int
     attach_failed: int
@@ -49,7 +49,7 @@ class Verdict:
     devices_lost: int
 
     def faults(self) -> list[str]:
-        """The bars that it broke."""
+        """The limits that were exceeded."""
         before, most, after = self.rss_mib
         bars = {
             "memory": most - before > MAX_GROWTH_MIB or after - before > MAX_GROWTH_MIB,
@@ -62,7 +62,7 @@ class Verdict:
         return [name for name, broken in bars.items() if broken]
 
     def cells(self) -> list[str]:
-        """For a table."""
+        """The cells of a table row."""
         before, most, after = self.rss_mib
         attach = f"{self.attaches} of {self.attaches + self.attach_failed}, {self.attach_worst_s} s"
         return [
@@ -76,7 +76,7 @@ class Verdict:
 
 
 async def heaviest(found: Victims) -> int:
-    """The most memory that the relay took until this was cancelled."""
+    """The relay's maximum memory until this task is cancelled."""
     most = 0.0
     try:
         while True:
@@ -87,7 +87,7 @@ async def heaviest(found: Victims) -> int:
 
 
 async def one(name: str, folder: Path, seconds: float, devices: int) -> Verdict:
-    """An attack, and its control."""
+    """Run an attack and its control."""
     async with victims(folder, devices) as found, running("bare", python("tests.lab.attack.bare_server"), folder / "bare.log", {}) as bare:
         bare_address = (await bare.wait_for(r"listening on (\S+)", 30))[1]
         await asyncio.sleep(1.5)
@@ -122,7 +122,7 @@ async def one(name: str, folder: Path, seconds: float, devices: int) -> Verdict:
 
 
 def row(found: Verdict | DeviceVerdict) -> str:
-    """A line of the table."""
+    """A row of the table."""
     return "| " + " | ".join([*(re.sub(r"[|\n]", " ", str(cell)) for cell in found.cells()), ", ".join(found.faults()) or "held"]) + " |"
 
 
@@ -136,14 +136,14 @@ def page(relay: list[Verdict], device: list[DeviceVerdict], seconds: float) -> s
 
 
 def new_folder(parent: str, name: str) -> Path:
-    """A folder for what one attack leaves."""
+    """Create a folder for the output of one attack."""
     folder = Path(parent) / name
     folder.mkdir()
     return folder
 
 
 async def run(only: str, seconds: float, devices: int) -> tuple[list[Verdict], list[DeviceVerdict]]:
-    """All attacks whose name begins with `only`."""
+    """Run all attacks whose name begins with `only`."""
     relay, device = [], []
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         for number, name in enumerate(RELAY_ATTACKS):
@@ -158,7 +158,7 @@ async def run(only: str, seconds: float, devices: int) -> tuple[list[Verdict], l
 
 
 def main() -> int:
-    """The program; returns its exit status: 1 if a bar was broken."""
+    """The program; returns its exit status: 1 if a limit was exceeded."""
     parser = command_line("attack", __doc__)
     parser.add_argument("--only", default="", metavar="NAME", help="attacks whose name begins so")
     parser.add_argument("--seconds", type=float, default=6.0, metavar="S", help="how long each attack lasts (default 6)")

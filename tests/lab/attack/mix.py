@@ -1,4 +1,4 @@
-"""Attacks mixed beside live sessions for a long time, then as much quiet: is anything lost, and does memory come back?"""
+"""Runs mixed attacks beside live sessions, then an equally long quiet phase: is anything lost, and is memory released?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.lab.speaker import Manner, Speaker
 
 MAX_GROWTH_MIB, MAX_SLOPE_MB_PER_H, MIN_ATTACHED = 64, 4.0, 0.95
 MIN_SLOPE_MINUTES = 10
-"""Of a shorter quiet time the slope says nothing."""
+"""The slope is meaningless for a shorter quiet phase."""
 AT_ONCE = 2
 WARM_UP_S, EVERY_S, SETTLE_S = 20.0, 2.0, 90.0
 MANNER = Manner(payloads_per_s=20.0, shortest=20, longest=200, interrupted_share=0.2)
@@ -30,21 +30,21 @@ MANNER = Manner(payloads_per_s=20.0, shortest=20, longest=200, interrupted_share
 
 @dataclass
 class Mixed:
-    """What the mix did."""
+    """The effect of the mix."""
 
     minutes: float
-    """Of attacks, and as many of quiet."""
+    """Length of the attack phase, and of the quiet phase."""
     attacks: int
     not_begun: list[str]
-    """Attacks for which there was no time."""
+    """Attacks that were not started for lack of time."""
     rss_mib: dict[str, float]
-    """At the start, at most, when the attacks ended, at the end of the quiet time."""
+    """At the start, the maximum, at the end of the attacks, and at the end of the quiet phase."""
     most_during: list[str]
-    """The attacks at the time of the most memory."""
+    """Attacks running at the time of maximum memory."""
     slope_mb_per_h: float
-    """Over the second half of the quiet time."""
+    """Over the second half of the quiet phase."""
     log_lines_per_minute: float
-    """While it was attacked; each attack alone has its bar in `main`."""
+    """During the attack phase; `main` has limits for each attack alone."""
     attaches: int
     attach_failed: int
     attach_worst_s: float
@@ -52,11 +52,11 @@ class Mixed:
     resumptions: int
     saw_another_tenant: list[str]
     unfinished: int
-    """Conversations without an outcome in time."""
+    """Number of conversations without an outcome in time."""
     histories: dict[str, Any]
 
     def faults(self) -> list[str]:
-        """The bars that it broke."""
+        """The limits that were exceeded."""
         rss, long_enough = self.rss_mib, self.minutes >= MIN_SLOPE_MINUTES
         bars = {
             "memory": rss["end"] - rss["start"] > MAX_GROWTH_MIB,
@@ -70,7 +70,7 @@ class Mixed:
 
 
 class Memory:
-    """Looks at the relay's memory until cancelled."""
+    """Samples the relay's memory until cancelled."""
 
     def __init__(self, found: Victims, order: _Order) -> None:
         self._found, self._order = found, order
@@ -78,7 +78,7 @@ class Memory:
         self.most_mib, self.most_during = 0.0, list[str]()
 
     async def watch(self) -> None:
-        """Time (s, monotonic) and MiB."""
+        """Sample time (s, monotonic) and MiB."""
         while True:
             mib = self._found.rss_mib()
             self.samples.append((time.monotonic(), mib))
@@ -87,17 +87,17 @@ class Memory:
             await asyncio.sleep(EVERY_S)
 
     def mean_mib(self, until_s: float) -> float:
-        """Of the last ten seconds before `until_s`."""
+        """Mean over the ten seconds before `until_s`."""
         return round(float(np.mean([mib for at, mib in self.samples if until_s - 10 <= at <= until_s])), 1)
 
     def slope_mb_per_h(self, begin_s: float) -> float:
-        """Of a straight line through what was seen since `begin_s`."""
+        """Slope of a straight line fitted to the samples since `begin_s`."""
         seen = np.array([sample for sample in self.samples if sample[0] >= begin_s])
         return round(float(np.polyfit(seen[:, 0], seen[:, 1], 1)[0]) * 3_600 * 1.048576, 2)
 
 
 async def mixed(names: Sequence[str], folder: Path, minutes: float, seconds: float, devices: int, seed: int) -> Mixed:
-    """Attack for so many minutes, each attack for `seconds`, then be quiet for as many."""
+    """Attack for `minutes`, each attack lasting `seconds`, then stay quiet for as long."""
     queue, stop, saw = _Order(names, seed), asyncio.Event(), list[str]()
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History())
@@ -151,7 +151,7 @@ async def mixed(names: Sequence[str], folder: Path, minutes: float, seconds: flo
 
 
 class _Order:
-    """Which attack comes next: all of them in random order, then all of them again."""
+    """The order of attacks: repeated random permutations of all."""
 
     def __init__(self, names: Sequence[str], seed: int) -> None:
         self._names, self._chance = list(names), random.Random(seed)

@@ -1,4 +1,4 @@
-"""What somebody without credentials does to a relay. Each attack runs for about `seconds` and says in a line what it did."""
+"""Attacks by a caller without credentials on a relay. Each runs for about `seconds` and returns a one-line report."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.lab.attack import http2
 from tests.lab.attack.http2 import RawClient, frame, header_block, message
 
 Attack = Callable[[str, float], str]
-"""HOST:PORT and seconds; returns what was done."""
+"""Accepts HOST:PORT and seconds; returns what was done."""
 RESET = struct.pack(">I", 8)
 ONE_KB = [("authorization", "Bearer " + "x" * 500)]
 BOMB = gzip.compress(bytes(8 << 20), 9)
 seen = bytearray()
-"""What relays answered, its end: nothing of another tenant may be in it."""
+"""The end of the relays' responses; must not contain data of another tenant."""
 
 
 def rounds(seconds: float) -> Callable[[], bool]:
-    """Whether time is left."""
+    """Return a function that tells whether time is left."""
     until = time.monotonic() + seconds
     return lambda: time.monotonic() < until
 
@@ -35,7 +35,7 @@ def _keep(client: RawClient) -> None:
 
 
 def on_connections(address: str, seconds: float, act: Callable[[RawClient], bool], most: int = 20_000, **how: bytes | bool) -> str:
-    """Connect, act until it returns False or the relay closes, and connect again."""
+    """Repeatedly connect, and call `act` until it returns False or the relay closes the connection."""
     left, connections, acts = rounds(seconds), 0, 0
     while left() and connections < most:
         try:
@@ -51,7 +51,7 @@ def on_connections(address: str, seconds: float, act: Callable[[RawClient], bool
 
 
 def rapid_reset(method: str, address: str, seconds: float) -> str:
-    """Streams that are begun and reset at once."""
+    """Streams that are opened and reset at once."""
 
     def act(client: RawClient) -> bool:
         block = header_block(method, ONE_KB)
@@ -73,7 +73,7 @@ def calls(method: str, data: bytes, address: str, seconds: float, more: list[tup
 
 
 def unknown_methods(address: str, seconds: float) -> str:
-    """Calls of methods that are not there, each another one."""
+    """Calls of nonexistent methods, each a different one."""
 
     def act(client: RawClient) -> bool:
         sent = client.send(b"".join([client.call(f"/nope/{client.stream}") for _ in range(50)]))
@@ -84,7 +84,7 @@ def unknown_methods(address: str, seconds: float) -> str:
 
 
 def half_sent(method: str, size: int, streams: int, address: str, seconds: float, more: Sequence[tuple[str, str]] = ()) -> str:
-    """Messages of which the last byte never comes, as far as the windows let them."""
+    """Messages whose last byte is never sent, as large as the flow-control windows permit."""
     client = RawClient(address, settings=struct.pack(">HI", http2.INITIAL_WINDOW, 1 << 24))
     left, window, windows, rest, inbox = rounds(seconds), 65_535, {}, {}, bytearray()
     for _ in range(streams):
@@ -120,7 +120,7 @@ def half_sent(method: str, size: int, streams: int, address: str, seconds: float
 
 
 def idle(preface: bool, count: int, address: str, seconds: float) -> str:
-    """Connections on which nothing follows."""
+    """Idle connections, with or without the preface."""
     left, open_, refused = rounds(seconds), list[RawClient](), 0
     while left():
         if len(open_) < count:
@@ -140,12 +140,12 @@ def idle(preface: bool, count: int, address: str, seconds: float) -> str:
 
 
 def churn(address: str, seconds: float) -> str:
-    """Connections that are closed as soon as they stand."""
+    """Connections that are closed as soon as they are established."""
     return on_connections(address, seconds, lambda client: False, most=1 << 30)
 
 
 def flood(kind: int, payload: bytes, read: bool, address: str, seconds: float) -> str:
-    """Control frames without end, their answers read or not."""
+    """Endless control frames, with or without reading the replies."""
 
     def act(client: RawClient) -> bool:
         sent = client.send(frame(kind, 0, 0, payload) * 500)
@@ -157,7 +157,7 @@ def flood(kind: int, payload: bytes, read: bool, address: str, seconds: float) -
 
 
 def on_a_stream(build: Callable[[RawClient], bytes], address: str, seconds: float) -> str:
-    """The same bytes again and again, each time on a new stream or connection."""
+    """The same bytes repeatedly, each time on a new stream or connection."""
 
     def act(client: RawClient) -> bool:
         sent = client.send(build(client))
@@ -168,7 +168,7 @@ def on_a_stream(build: Callable[[RawClient], bytes], address: str, seconds: floa
 
 
 def bytes_only(data: bytes, address: str, seconds: float) -> str:
-    """Bytes that are not HTTP/2, on connection after connection."""
+    """Bytes that are not HTTP/2, on one connection after another."""
 
     def act(client: RawClient) -> bool:
         client.send(data)
@@ -179,7 +179,7 @@ def bytes_only(data: bytes, address: str, seconds: float) -> str:
 
 
 def slow_preface(address: str, seconds: float) -> str:
-    """The preface a byte a second, on many connections."""
+    """The preface at one byte per second, on many connections."""
     host, _, port = address.rpartition(":")
     left, sockets = rounds(seconds), list[socket.socket]()
     while left():

@@ -1,4 +1,4 @@
-"""A relay with an access file, honest callers on it, and what they notice."""
+"""A relay with an access file and honest callers, and measurements of their service."""
 
 from __future__ import annotations
 
@@ -60,19 +60,19 @@ def names(devices: int) -> list[str]:
 
 @dataclass
 class Noticed:
-    """What honest callers noticed in a phase."""
+    """Measurements of honest callers in one phase."""
 
     ages_us: list[int] = field(default_factory=list)
     attach_s: list[float] = field(default_factory=list)
     attach_failed: list[str] = field(default_factory=list)
 
     def p99_ms(self) -> float:
-        """Of the ages of media."""
+        """99th percentile of media ages."""
         return percentiles(self.ages_us)["p99"] / 1_000
 
 
 class Victims:
-    """The relay, devices that are spoken to, and one that attaches again and again."""
+    """The relay, devices that receive conversations, and one that attaches repeatedly."""
 
     def __init__(self, relay: Program, address: str, tokens: dict[str, str], devices: list[SimulatedDevice]) -> None:
         self.relay = relay
@@ -82,20 +82,20 @@ class Victims:
         self.noticed = Noticed()
 
     def begin_phase(self) -> Noticed:
-        """From now on what is noticed is another phase's."""
+        """Start a new phase of measurements."""
         self.noticed = Noticed()
         return self.noticed
 
     def note(self, data: bytes) -> None:
-        """A payload came."""
+        """Record a received payload."""
         self.noticed.ages_us.append(age_us(read_stamp(data), now_us()))
 
     def rss_mib(self) -> float:
-        """The relay's memory."""
+        """The relay's resident memory."""
         return resident_kib(self.relay.pid) / 1_024
 
     async def speak(self, publisher: Publisher) -> None:
-        """To each device in real time; to many of them less often, so that the measuring itself takes less than the relay does."""
+        """Publish to each device in real time; less often if there are many, so that measuring costs less than the relay."""
         how: Any = {"audio_format": AUDIO, "motion_format": None, "on_playing": OnPlaying.QUEUE}
         avatars = [publisher.avatar(device.device_id, **how) for device in self.devices]
         at = 0
@@ -107,7 +107,7 @@ class Victims:
             await asyncio.sleep(PAYLOAD_S * max(1, len(avatars) / 5))
 
     async def attach_again_and_again(self) -> None:
-        """A device on a connection of its own, timed until its welcome."""
+        """Repeatedly attach a device on its own connection, and measure the time to its welcome."""
         while True:
             began, noticed = time.monotonic(), self.noticed
             try:
@@ -120,7 +120,7 @@ class Victims:
             await asyncio.sleep(ATTACH_EVERY_S)
 
     async def _attach(self) -> None:
-        """As a device does: what fails at once is tried again, within the time."""
+        """Attach as a device does: retry immediate failures within the time limit."""
         while True:
             async with grpc.aio.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
                 call: Any = channel.stream_stream(ATTACH)(metadata=metadata_of(self.tokens[LATE]))
@@ -137,7 +137,7 @@ class Victims:
 
 @asynccontextmanager
 async def honest_side(folder: Path, devices: int, history: History, *flags: str, stamped: bool = True) -> AsyncIterator[Victims]:
-    """The relay with its devices, attached, and nobody who speaks yet. `stamped`: note how old each payload is when it comes."""
+    """The relay with its devices attached, and no publisher yet. `stamped`: record the age of each received payload."""
     access, port = folder / "access.json", folder / "port"
     tokens = make_access(access, devices)
     command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--port-file", str(port), "--access-file", str(access), *flags]
@@ -157,7 +157,7 @@ async def honest_side(folder: Path, devices: int, history: History, *flags: str,
 
 @asynccontextmanager
 async def victims(folder: Path, devices: int = 1, *flags: str) -> AsyncIterator[Victims]:
-    """All of it, at work."""
+    """The relay, its devices and publishers, running."""
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History())
         found = await stack.enter_async_context(honest_side(folder, devices, history, *flags))

@@ -1,15 +1,15 @@
-"""What goes wrong in a cluster, by seed: relays and NATS servers are killed and drained, relays are parted from NATS.
+"""Seeded faults in a cluster: relays are killed, drained, and partitioned from NATS; NATS servers are killed.
 
-What is measured, in seconds, for each device that a trouble concerns: from the trouble (for a partition and for a NATS that is away: from
-its end) to the first payload that was said after it. It includes what a backend waits between two conversations.
+Measured, in seconds, for each affected device: from the fault (from its end for a partition or an absent NATS) to the first
+payload published after it. This includes the backend's pause between two conversations.
 
     relay_killed_home_s   the relay that had the device was killed
     relay_killed_door_s   the relay of its publisher was killed
-    drain_s               either of them drained, from SIGTERM on
+    drain_s               one of these two relays was drained, from SIGTERM on
     nats_killed_s         a NATS server was killed, of several
     nats_away_s           all NATS servers were away for 10 s
-    partition_s           a relay was parted from NATS, for 1 to 20 s; no other relay heard of it
-    partition_local_s     the same for devices whose publisher is at the same relay: from its begin, for they are not to notice
+    partition_s           a relay was partitioned from NATS for 1 to 20 s, without a notice to other relays
+    partition_local_s     the same for devices whose publisher is at the same relay: from its beginning, as it must not affect them
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from tests.lab.simulated_device import SimulatedDevice
 from tests.lab.stamp import age_us, now_us, read_stamp
 
 PARTED_S = (1.0, 20.0)
-"""Shorter and longer than a tunnel's silence, and than a publisher's lease."""
+"""Range includes durations below and above a tunnel's silence limit and a publisher's lease."""
 NATS_AWAY_S = 10.0
 DOWN_S = (0.3, 2.0)
-"""Until what was killed is started again."""
+"""Delay before a killed process is restarted."""
 STOP_S = 15.0
 AWAY = {"relay_killed": 0.0, "drain": 0.0, "nats_killed": 0.0, "nats_away": 0.0, "partition": 0.0}
 
 
 class ClientLines:
-    """One client's ways to all relays."""
+    """One client's connections to all relays."""
 
     def __init__(self, to: Mapping[str, FaultProxy]) -> None:
-        """`to`: the relays by name."""
+        """`to` holds a proxy for each relay, by name."""
         self._to = to
 
     @property
@@ -65,12 +65,12 @@ class ClientLines:
 
     @property
     def accepted(self) -> int:
-        """Connections so far."""
+        """Number of connections so far."""
         return sum(line.accepted for line in self._to.values())
 
     @property
     def addresses(self) -> list[str]:
-        """The client's list of relays."""
+        """The client's list of relay addresses."""
         return [line.address for line in self._to.values()]
 
     def leads_to(self, relay: str) -> bool:
@@ -86,27 +86,27 @@ class ClientLines:
         await asyncio.gather(*(line.reset() for line in self._to.values()))
 
     async def stall(self, seconds: float) -> None:
-        """Let nothing through for so long."""
+        """Hold back all data for `seconds`."""
         await asyncio.gather(*(line.stall(seconds) for line in self._to.values()))
 
 
 class LastSaid:
-    """When the newest payload that a device has was said."""
+    """The publishing time of the newest payload that a device received."""
 
     def __init__(self) -> None:
         self._said_us = 0
 
     def take(self, data: bytes) -> None:
-        """A payload came."""
+        """Record a received payload."""
         self._said_us = now_us() - age_us(read_stamp(data), now_us())
 
     def is_after(self, time_us: int) -> bool:
-        """Whether one came that was said after this."""
+        """Whether a payload published after `time_us` was received."""
         return self._said_us > time_us
 
 
 class ClusterFaults(LineFaults):
-    """Does things to the relays of a cluster, and to what connects them; to one at a time, and when all are back from the last one."""
+    """Injects faults into the relays of a cluster and their connections, one at a time, each after full recovery from the previous one."""
 
     publishers_away = PUBLISHERS_AWAY | AWAY
 
@@ -120,7 +120,7 @@ class ClusterFaults(LineFaults):
         publisher_lines: Sequence[ClientLines],
         chance: random.Random,
     ) -> None:
-        """`said`: of each device."""
+        """`said` holds the entry of each device."""
         super().__init__(devices, device_lines, publishers, publisher_lines, chance)
         self._cluster = cluster
         self._said = said
@@ -133,7 +133,7 @@ class ClusterFaults(LineFaults):
         return super().kinds() | own | several
 
     async def relay_killed(self) -> None:
-        """kill -9 of a relay; it is started again a little later."""
+        """Kill a relay with SIGKILL; it is restarted a little later."""
         name, program = self._any_relay()
         homes, doors = self._of_home(name), self._of_door(name)
         began_us = now_us()
@@ -143,7 +143,7 @@ class ClusterFaults(LineFaults):
         await asyncio.gather(*waits, self._start_again(name))
 
     async def drain(self) -> None:
-        """SIGTERM of a relay; it is started again when it has ended."""
+        """Send SIGTERM to a relay; it is restarted once it has ended."""
         name, program = self._any_relay()
         concerned = self._of_home(name) | self._of_door(name)
         began_us = now_us()
@@ -152,14 +152,14 @@ class ClusterFaults(LineFaults):
         await self._start_again(name)
 
     async def nats_killed(self) -> None:
-        """kill -9 of one of several NATS servers."""
+        """Kill one of several NATS servers with SIGKILL."""
         number, began_us = self._chance.randrange(len(self._cluster.nats)), now_us()
         async with self._cluster.without_nats(number):
             waits = [self._back("nats_killed_s", device, began_us) for device in range(len(self._devices))]
             await asyncio.gather(*waits, asyncio.sleep(self._chance.uniform(*DOWN_S)))
 
     async def nats_away(self) -> None:
-        """kill -9 of all of them."""
+        """Kill all NATS servers with SIGKILL."""
         async with AsyncExitStack() as stack:
             for number in range(len(self._cluster.nats)):
                 await stack.enter_async_context(self._cluster.without_nats(number))
@@ -168,7 +168,7 @@ class ClusterFaults(LineFaults):
         await asyncio.gather(*(self._back("nats_away_s", number, healed_us) for number in range(len(self._devices))))
 
     async def partition(self) -> None:
-        """Nothing gets through between one relay and NATS, and nobody is told."""
+        """Drop all data between one relay and NATS, without an error."""
         name, _ = self._any_relay()
         lines, began_us = self._cluster.lines[name], now_us()
         for line in lines:
@@ -181,13 +181,13 @@ class ClusterFaults(LineFaults):
         healed_us = now_us()
         await asyncio.gather(*(self._back("partition_s", number, healed_us) for number in (here | from_here) - (here & from_here)))
 
-    # --- what it concerns ------------------------------------------------------------------------------------------
+    # --- affected devices ------------------------------------------------------------------------------------------
 
     def _any_relay(self) -> tuple[str, Program]:
         return self._chance.choice(sorted(self._cluster.relays.items()))
 
     def _of_home(self, relay: str) -> set[int]:
-        """Devices that a relay has."""
+        """Devices attached to a relay."""
         return {number for number, line in enumerate(self._homes) if line.leads_to(relay)}
 
     def _of_door(self, relay: str) -> set[int]:
@@ -199,7 +199,7 @@ class ClusterFaults(LineFaults):
         await self._cluster.start(name)
 
     async def _back(self, what: str, number: int, since_us: int) -> None:
-        """Wait until a device gets what is said from now on, and measure it; not where another trouble switched it off."""
+        """Measure the time until a device receives a payload published from now on; skipped if another fault switched it off."""
         device = self._devices[number]
         player, said = device.player, self._said[number]
         if not await within(HUNG_S, lambda: device.player is not player or said.is_after(since_us)):

@@ -1,9 +1,9 @@
-"""What telemetry costs the media when its collector is well, away, silent or slow.
+"""Measures the effect of telemetry on media if the collector is healthy, absent, silent or slow.
 
     scripts/collectors --rounds 5 --seconds 20
 
-A round is a relay and an edge client of their own for each collector, in an order that is turned from round to round; both export
-traces and metrics. Prints JSON: the age of the payloads of a paced fleet, and how long both programs took to stop.
+Each round runs a separate relay and edge client for each collector, in rotating order; both export traces and metrics.
+Prints JSON: the age of the payloads of a paced fleet, and the time that both programs took to stop.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ EDGE = "edge"
 
 @asynccontextmanager
 async def answering(delay_s: float) -> AsyncIterator[str]:
-    """A collector that takes everything, and answers so late."""
+    """A collector that accepts everything, and responds after `delay_s`."""
     async with OtlpReceiver(delay_s=delay_s) as receiver:
         yield receiver.endpoint
 
 
 @asynccontextmanager
 async def silent() -> AsyncIterator[str]:
-    """A collector that takes connections, and says nothing on them."""
+    """A collector that accepts connections, but never responds."""
     held = asyncio.Event()
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,7 +63,7 @@ async def silent() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def away() -> AsyncIterator[str]:
-    """Nobody listens."""
+    """An address at which nothing listens."""
     yield f"http://127.0.0.1:{free_port()}"
 
 
@@ -76,7 +76,7 @@ COLLECTORS: dict[str, Callable[[], AbstractAsyncContextManager[str]]] = {
 
 
 async def one(options: argparse.Namespace, endpoint: str, folder: Path) -> dict[str, Any]:
-    """A relay and an edge client that export there, under a fleet."""
+    """Run a relay and an edge client that export to `endpoint`, loaded by a fleet."""
     environment = {
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
@@ -106,7 +106,7 @@ async def one(options: argparse.Namespace, endpoint: str, folder: Path) -> dict[
 
 
 async def _speak(address: str, seconds: float) -> str:
-    """Half the time to the edge client; how that ended."""
+    """Publish to the edge client for half the time; returns the outcome."""
     async with Publisher.connect(address) as publisher:
         avatar = publisher.avatar(EDGE, audio_format=AudioFormat(Codec.PCM_S16LE, 16_000))
         for _ in range(round(seconds / 2 * 10)):
@@ -124,7 +124,7 @@ async def _stop(program: Program) -> float:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All rounds; returns the figures."""
+    """Run all rounds; returns the figures."""
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in COLLECTORS}
     names = list(COLLECTORS)
     for number in range(options.rounds):
@@ -144,7 +144,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """The program; returns its exit status: 1 if something was lost."""
+    """The program; returns its exit status: 1 if a payload was lost."""
     parser = command_line("collectors", __doc__)
     parser.add_argument("--devices", type=int, default=10, metavar="N", help="default 10")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long each pair is used (default 20)")

@@ -1,12 +1,12 @@
-"""Real edge clients (a virtual sound device, no face), or their relay, are killed with -9 at random points, by seed, and started anew.
+"""Kills real edge clients (virtual sound device, no face) or their relay with SIGKILL at seeded random points, and restarts them.
 
     scripts/edge_kills --kills 100 --out build/edge_kills
     scripts/edge_kills --kills 100 --victim relay
 
-A backend speaks to them without end, at twice the speed of speech. Each conversation must end, once, with a reason: heard to its end, or
-lost with its device; where only the relay is killed, all are heard. Each device must be heard again. Measured, in seconds from the start
-of a device's new program: to the relay's welcome, and to the first sound of a conversation. `stalls`: how often a device ran out of sound
-within a conversation. Leaves a line for each event in history.tsv, and summary.json; exits with 1 if a promise was broken.
+A backend publishes to them continuously, at twice the speed of speech. Each conversation must end exactly once with a reason: played to
+its end, or lost with its device; if only the relay is killed, all are played. Each device must play again. Measured, in seconds from the
+start of a device's new process: to the relay's welcome, and to the first sound of a conversation. `stalls` counts how often a device ran
+out of sound within a conversation. Writes one line per event to history.tsv, and summary.json; exits with 1 if a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ from tests.lab.tool import add_out_folder, command_line, write_json
 AUDIO = AudioFormat(Codec.PCM_S16LE, 16_000)
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ARKIT_NAMES)
 PIECES = (1, 8)
-"""Conversations are so many pieces long."""
+"""Range of the number of pieces in a conversation."""
 PLAYS_S = (0.0, 2.5)
-"""A device that is heard, or a relay that listens, lives so long."""
+"""Range of the lifetime of a playing device or a listening relay."""
 PIECE_S = 0.5
-"""So much is handed over at once, each half as long after the last."""
+"""Duration of a piece; the next one follows after half of it."""
 YOUNG_SHARE, YOUNG_S = 0.2, (0.0, 1.0)
-"""This share of devices is killed so soon after its start already: while it starts, attaches, or gets its first conversation."""
+"""Share of devices that are killed this soon after their start: while starting, attaching, or receiving the first conversation."""
 HUNG_S = 45.0
-"""A device that is not heard, or a conversation that has no end, after so long hangs: longer than a device's lease."""
+"""A device without sound, or a conversation without an end, counts as hung after this: longer than a device's lease."""
 POLL_S = 0.01
 
 
 TONE = b"".join(struct.pack("<h", round(3_000 * math.sin(math.tau * 220 * n / 16_000))) for n in range(round(16_000 * PIECE_S)))
-"""Soft; a whole number of waves."""
+"""A quiet tone; a whole number of periods."""
 MOVE = b"".join(struct.pack(f"<{len(ARKIT_NAMES)}f", *[row / 15] * len(ARKIT_NAMES)) for row in range(15))
-"""As long as the tone."""
+"""Motion as long as the tone."""
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was seen."""
+    """Results of the run."""
 
     kills: int = 0
     stalls: int = 0
@@ -71,11 +71,11 @@ class Findings:
     heard_s: list[float] = field(default_factory=list)
     hung: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
-    """Conversations that were not heard to their end, though their device lived."""
+    """Conversations that were not played to their end although their device was not killed."""
 
 
 class Face:
-    """One device, who speaks to it, and who kills it."""
+    """One device, with the tasks that publish to it and kill it."""
 
     def __init__(self, edge: EdgeProgram, publisher: Publisher, history: History, findings: Findings, chance: random.Random) -> None:
         self._edge = edge
@@ -100,7 +100,7 @@ class Face:
                 pass
 
     async def speak(self, stop: asyncio.Event) -> None:
-        """One conversation after the other."""
+        """Publish one conversation after another."""
         while not stop.is_set():
             pieces, kills = self._chance.randint(*PIECES), self._kills
             cid = await self._avatar.yield_audio_data(TONE)
@@ -114,7 +114,7 @@ class Face:
     async def _outcome(self, cid: str, pieces: int) -> str:
         try:
             async with asyncio.timeout(HUNG_S):
-                with contextlib.suppress(ConversationFailedError):  # it may end before all is said; `finished` tells how
+                with contextlib.suppress(ConversationFailedError):  # it may end before everything is sent; `finished` has the reason
                     await self._avatar.yield_frames_data([MOVE], cid)
                     for _ in range(1, pieces):
                         await asyncio.sleep(PIECE_S / 2)
@@ -130,14 +130,14 @@ class Face:
             return f"failed:{error.fault.reason}"
 
     async def attached(self) -> None:
-        """Start it, and wait for the relay to take it."""
+        """Start it, and wait until it is attached."""
         await self._edge.start()
         async with asyncio.timeout(HUNG_S):
-            while self.attached_us < self._edge.started_us:  # noqa: ASYNC110 - the watcher tells nobody
+            while self.attached_us < self._edge.started_us:  # noqa: ASYNC110 - the watcher has no event
                 await asyncio.sleep(POLL_S)
 
     async def live_and_die(self, kills: int) -> None:
-        """Kill it so often, and see it come back each time."""
+        """Kill it `kills` times, and check that it recovers each time."""
         for _ in range(kills):
             if self._chance.random() < YOUNG_SHARE:
                 await asyncio.sleep(self._chance.uniform(*YOUNG_S))
@@ -154,7 +154,7 @@ class Face:
     async def _until_heard(self) -> None:
         try:
             async with asyncio.timeout(HUNG_S):
-                while self.heard_us < self._edge.started_us:  # noqa: ASYNC110 - two that are told by others
+                while self.heard_us < self._edge.started_us:  # noqa: ASYNC110 - both are set by other tasks
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             return self._findings.hung.append(f"{self._edge.device_id} is not heard")
@@ -163,7 +163,7 @@ class Face:
 
 
 async def watch(address: str, faces: dict[str, Face]) -> None:
-    """Note when devices attach, as an operator sees it; until the relay is gone."""
+    """Record when devices attach, through the operator's watch, until the relay is gone."""
     async with grpc.aio.insecure_channel(address) as channel:
         admin = admin_service_pb2_grpc.AdminServiceStub(channel)
         with contextlib.suppress(grpc.aio.AioRpcError):
@@ -173,7 +173,7 @@ async def watch(address: str, faces: dict[str, Face]) -> None:
 
 
 async def kill_relay(relay: RelayProgram, kills: int, findings: Findings, chance: random.Random) -> None:
-    """Kill it so often."""
+    """Kill the relay `kills` times."""
     for _ in range(kills):
         await asyncio.sleep(chance.uniform(*PLAYS_S))
         await relay.kill()
@@ -182,7 +182,7 @@ async def kill_relay(relay: RelayProgram, kills: int, findings: Findings, chance
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All of it; returns the summary."""
+    """Run everything; returns the summary."""
     began, findings, stop = time.monotonic(), Findings(), asyncio.Event()
     relay = RelayProgram()
     async with AsyncExitStack() as stack:

@@ -1,9 +1,9 @@
-"""One of many devices reads a byte a second and otherwise says all that a device says. What does it cost the others, and the relay?
+"""Measures the effect of a device that reads one byte per second, but otherwise behaves normally, on other devices and the relay.
 
     scripts/slow_reader --rounds 5 --seconds 20
 
-A round is a relay of its own with the slow reader, and one where the same device reads as the others do, in alternating order.
-Prints JSON: the age of the others' payloads, how the relay ended the slow one's stream, what its publisher was told, memory.
+Each round runs one relay with the slow reader, and one in which that device reads normally, in alternating order.
+Prints JSON: the age of the others' payloads, how the relay ended the slow stream, its publisher's notifications, memory.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from tests.lab.tool import add_json_file, command_line, write_json
 SLOW = Weather(bytes_per_s=1)
 NAME = "reader"
 LEASE_US = 5_000_000
-"""A device that was dropped is given up after this, which is when its publisher hears of it; by default it is 30 s."""
+"""Lease of a dropped device, after which its publisher is notified; the default is 30 s."""
 SAMPLE_S = 0.25
 
 
 class Reader:
-    """The device that may read slowly, and who speaks to it."""
+    """The device that may read slowly, and its publisher."""
 
     def __init__(self, relay: RelayProgram, *, slow: bool) -> None:
         self._relay = relay
@@ -57,7 +57,7 @@ class Reader:
         self.most_kib = 0
 
     async def run(self, seconds: float) -> None:
-        """Speak to it for so long."""
+        """Publish to it for `seconds`."""
         async with AsyncExitStack() as stack:
             proxy = await stack.enter_async_context(FaultProxy(self._relay.address))
             device = SimulatedDevice(NAME, proxy.address, stack.enter_context(History()), random.Random(1))
@@ -76,7 +76,7 @@ class Reader:
                 pass
 
     async def _speak(self, publisher: Publisher) -> None:
-        """In real time: 50 payloads of each kind a second, of which one in ten is a window of 16 KB of motion."""
+        """Publish in real time: 50 payloads of each kind per second, one in ten a 16 KB motion window."""
         avatar = publisher.avatar(NAME, audio_format=AUDIO, motion_format=Manner(weights=WEIGHTS).motion, on_playing=OnPlaying.QUEUE)
         avatar.subscribe(self._hear)
         while True:
@@ -98,7 +98,7 @@ class Reader:
                 self.told[f"finished: {event.reason}"] += 1
 
     async def _watch(self, channel: Any) -> None:
-        """How the relay says that the device's streams ended."""
+        """Record how the relay reports the end of the device's streams."""
         stub = admin_grpc.AdminServiceStub(channel)
         async for answer in stub.WatchEvents(admin_pb.WatchEventsRequest(device_ids=[NAME])):
             if answer.HasField("detached"):
@@ -111,8 +111,8 @@ class Reader:
 
 
 async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
-    """A relay, the others, and the reader."""
-    setattr(heartbeat, "PEER_TIMEOUT_US", 3_600_000_000)  # noqa: B010 - mypy: not exported; the device stays, however long it hears nothing: the relay has to end the stream
+    """Run a relay with the other devices and the reader."""
+    setattr(heartbeat, "PEER_TIMEOUT_US", 3_600_000_000)  # noqa: B010 - mypy: not exported; the device never times out, so the relay has to end the stream
     relay = RelayProgram("--drain-grace-ms", "100", environment={"AVATAR_RELAY_DEVICE_LEASE_MS": str(LEASE_US // 1_000)})
     await relay.start()
     try:
@@ -131,7 +131,7 @@ async def one(options: argparse.Namespace, *, slow: bool) -> dict[str, Any]:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All rounds; returns the figures."""
+    """Run all rounds; returns the figures."""
     rounds: dict[str, list[dict[str, Any]]] = {"slow": [], "quick": []}
     for number in range(options.rounds):
         for name in ("slow", "quick") if number % 2 else ("quick", "slow"):
@@ -150,7 +150,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """The program; returns its exit status: 1 if another device lost something."""
+    """The program; returns its exit status: 1 if another device lost a payload."""
     parser = command_line("slow_reader", __doc__)
     parser.add_argument("--devices", type=int, default=20, metavar="N", help="with the reader (default 20)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long a relay is used (default 20)")

@@ -1,12 +1,12 @@
-"""A relay under an ordinary day's load for a long time: does anything grow?
+"""Runs a relay under ordinary load for a long time, and checks for growth.
 
     scripts/soak --minutes 30 --sessions 20
     scripts/soak --minutes 480            # by hand, overnight
 
-Conversations, interrupts, and streams that are cancelled, before they are welcome and after. Every few seconds the relay's resident memory,
-its interpreter's blocks of memory, descriptors, threads and tasks are read; the slope is that of a straight line through the
-resident memory after the warm-up. All conversations are held against the promises of `history`. Leaves samples.tsv, history.tsv
-and summary.json, which is printed with the verdict; exits with 1 if something grew or a promise was broken.
+The load is conversations, interrupts, and streams cancelled before and after their welcome. Every few seconds the relay's resident
+memory, the interpreter's memory blocks, descriptors, threads and tasks are sampled; the slope is that of a straight line fitted to
+the resident memory after the warm-up. All conversations are checked against the guarantees of `history`. Writes samples.tsv, history.tsv
+and summary.json, which is printed with the verdict; exits with 1 if something grew or a guarantee was broken.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from tests.lab.tool import add_out_folder, command_line, write_json
 SETTLE_S = 30.0
 MAX_SLOPE_MB_PER_H = 4.0
 MAX_MORE = {"descriptors": 8, "threads": 0, "pool_threads": 2, "tasks": 24}
-"""At the end against the begin, medians of a minute: streams are being opened and cancelled while one looks, and their number
-varies with the machine's load; so does the pool of gRPC, which starts a thread when all of its are busy."""
+"""Permitted growth from the first to the last minute, by medians: streams are opened and cancelled while sampling, and their number
+varies with the machine's load; so does gRPC's pool, which starts a thread when all of its threads are busy."""
 MEDIAN_OF_S = 60.0
 POOL = "event_engine"
-"""Name of the threads of gRPC's pool."""
+"""Thread name of gRPC's pool."""
 ANSWERS_WITHIN_S = 1.0
 
 
@@ -54,23 +54,23 @@ class Sample:
     seconds: float
     rss_kib: int
     blocks: int
-    """Of memory that the interpreter gave to objects."""
+    """Memory blocks that the interpreter has allocated to objects."""
     descriptors: int
     threads: int
-    """Without those of gRPC's pool."""
+    """Number of threads, without gRPC's pool."""
     pool_threads: int
     tasks: int
 
 
 class TappedRelay(RelayProgram):
-    """A relay that tells what it has inside; `tap` is the file through which it does."""
+    """A relay that writes internal figures to the file `tap`."""
 
     def __init__(self, tap: Path) -> None:
         super().__init__(module="tests.lab.chaos.tapped_relay", environment={TAP: str(tap)})
         self._tap = tap
 
     async def look(self, seconds: float) -> Sample | None:
-        """A sample; None if the relay did not answer in time."""
+        """Take a sample; returns None if the relay did not respond in time."""
         self._tap.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR1)
         asked = time.monotonic()
@@ -102,7 +102,7 @@ def main() -> int:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All of it; returns the summary."""
+    """Run everything; returns the summary."""
     relay, samples, stop = TappedRelay(options.out.absolute() / "tap"), list[Sample](), asyncio.Event()
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History(options.out / "history.tsv"))
@@ -128,7 +128,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _cancel_streams(address: str, stop: asyncio.Event) -> int:
-    """Open streams and cancel them, as devices do that are switched off: by turns at once, and as soon as they are welcome."""
+    """Open and cancel streams, as devices that are switched off: alternately at once, and on the welcome."""
     count = 0
     async with grpc.aio.insecure_channel(address) as channel:
         while not stop.is_set():
@@ -154,7 +154,7 @@ async def _watch(relay: TappedRelay, seconds: float, every_s: float) -> list[Sam
 
 
 def slope_mb_per_h(samples: list[Sample]) -> float:
-    """Of a straight line through the memory of these samples."""
+    """Slope of a straight line fitted to the resident memory of these samples."""
     if len(samples) < 2:
         return 0.0
     kib_per_s = np.polyfit([sample.seconds for sample in samples], [sample.rss_kib for sample in samples], 1)[0]
@@ -162,7 +162,7 @@ def slope_mb_per_h(samples: list[Sample]) -> float:
 
 
 def _more(name: str, samples: list[Sample]) -> float:
-    """How much more of it there is in the last minute than in the first."""
+    """Growth of a figure from the first to the last minute."""
     begin, end = samples[0].seconds + MEDIAN_OF_S, samples[-1].seconds - MEDIAN_OF_S
     first, last = (
         [getattr(sample, name) for sample in samples if sample.seconds <= begin],

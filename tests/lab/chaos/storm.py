@@ -1,4 +1,4 @@
-"""Many devices lose their relay at once: how soon is each back, and is the relay's memory as before?
+"""Many devices lose their relay at once: measures how soon each is back, and whether the relay's memory returns to its level.
 
 scripts/storm --devices 200
 """
@@ -16,11 +16,11 @@ from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.tool import command_line, write_json
 
 WATCHED_S = 10.0
-"""So long after the first is back nobody may be lost again: a second wave."""
+"""Time after the first reconnection in which no device may be lost again (a second wave)."""
 
 
 async def run(count: int) -> dict[str, object]:
-    """Once; returns the figures."""
+    """Run one storm; returns the figures."""
     relay = RelayProgram()
     await relay.start()
     with History() as history:

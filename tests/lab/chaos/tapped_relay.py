@@ -1,4 +1,4 @@
-"""The relay's program with a tap: at SIGUSR1 it writes how many tasks and blocks of memory it has into the file of `TAP`."""
+"""The relay's program with a tap: on SIGUSR1 it writes its numbers of tasks and memory blocks to the file named by `TAP`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from relay_server.cli import main
 
 TAP = "TAPPED_RELAY_FILE"
-"""Variable with the path of the file."""
+"""Environment variable with the file's path."""
 
 
 def _write(_number: int, _frame: object) -> None:
     try:
         tasks = len(asyncio.all_tasks())
-    except RuntimeError:  # the loop does not run yet, or any more
+    except RuntimeError:  # the loop is not running yet, or has stopped
         return
     path = Path(os.environ[TAP])
     fresh = path.with_suffix(".new")

@@ -1,11 +1,11 @@
-"""Measuring a face in a picture, by colour alone: the same way for the drawn head and the vector face, and for a screenshot of either.
+"""Measures a face in a picture by colour alone, in the same way for the drawn head, the vector face, and screenshots of either.
 
-How the mouth is found: lips are the only large area in the middle of the picture's lower half where red stands far above green
-compared with skin. Their box gives the middle columns. How the opening is measured there: going down from the upper lip, everything
-between the first and the last pixel that is neither lip nor skin is the inside of the mouth: the dark cavity, white teeth, and the
-tongue, which is painted with more blue than green, lips and skin with less. The median over the columns counts. The thin dark line
-between shut lips is thinner than `LINE_PX` of a picture 480 pixels high and counts as 0. Measured: the opening grows with `jawOpen`
-without a step back, and lies within a few pixels of what the mesh predicts (`test_gles.py`) and of what is painted (`test_flat.py`).
+Finding the mouth: lips are the only large area in the middle of the picture's lower half where red exceeds green far more than in
+skin. Their bounding box gives the middle columns. Measuring the opening there: going down from the upper lip, everything between the
+first and the last pixel that is neither lip nor skin is the inside of the mouth: the dark cavity, white teeth, and the tongue, which
+is painted with more blue than green; lips and skin have less. The result is the median over the columns. The dark line between shut
+lips is thinner than `LINE_PX` in a picture 480 pixels high and counts as 0. Measured: the opening increases monotonically with
+`jawOpen`, and is within a few pixels of the mesh's prediction (`test_gles.py`) and of the painted opening (`test_flat.py`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from edge_client.face.renderer import Picture
 
 LINE_PX = 3.5
-"""Thickness of the line between shut lips that counts as shut, in a picture 480 pixels high."""
+"""Maximum thickness of the line between shut lips, in a picture 480 pixels high."""
 
-_LIP_RATIO = 0.60  # green over red: lips lie below, skin above
-_CAVITY_RATIO = 0.42  # the cavity lies below, lips in shadow above
-_SKIN_RATIO = 0.78  # skin lies below, teeth above, also in shadow
+_LIP_RATIO = 0.60  # green over red: lips are below, skin above
+_CAVITY_RATIO = 0.42  # the cavity is below, shaded lips above
+_SKIN_RATIO = 0.78  # skin is below, teeth above, even in shadow
 _TEETH_RATIO = 0.86
 _TONGUE_BLUE = 1.04  # times green
-_DARK = 110  # of red: the cavity lies below, and whatever is in shadow
+_DARK = 110  # red: the cavity is below, and anything in shadow
 
 
 @dataclass(frozen=True, slots=True)
 class MouthBox:
-    """The lips and what lies between them, in pixels; right and bottom are exclusive."""
+    """Bounding box of the lips and the gap between them, in pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -49,7 +49,7 @@ class MouthBox:
 
 
 def mouth_box(picture: Picture) -> MouthBox | None:
-    """Where the mouth is; None when there is none in the middle third of the picture."""
+    """Find the mouth; None if there is none in the middle third of the picture."""
     height, width = picture.shape[:2]
     half = round(0.2 * min(width, height * 0.9))
     left, top, bottom = width // 2 - half, round(0.5 * height), round(0.95 * height)
@@ -64,7 +64,7 @@ def mouth_box(picture: Picture) -> MouthBox | None:
 
 
 def mouth_opening_px(picture: Picture) -> float:
-    """The height of the gap between the lips in the mouth's middle, in pixels; 0 when shut or when there is no mouth."""
+    """The height of the gap between the lips at the centre of the mouth, in pixels; 0 if shut or if there is no mouth."""
     box = mouth_box(picture)
     if box is None:
         return 0.0
@@ -77,7 +77,7 @@ def mouth_opening_px(picture: Picture) -> float:
 
 
 def changed_part(one: Picture, other: Picture, threshold: int = 24) -> float:
-    """The part of all pixels that differ by more than `threshold` in any colour."""
+    """The share of pixels that differ by more than `threshold` in any colour."""
     return float((np.abs(one.astype(np.int16) - other.astype(np.int16)).max(2) > threshold).mean())
 
 
@@ -104,7 +104,7 @@ def _span(inside: NDArray[np.bool_]) -> int:
 
 
 def _longest_run(places: NDArray[np.int64], gap: int) -> tuple[int, int]:
-    """First and last of the longest series of places without a gap."""
+    """First and last of the longest run of positions without a gap."""
     breaks = np.flatnonzero(np.diff(places) > gap)
     starts, ends = np.concatenate([[0], breaks + 1]), np.concatenate([breaks, [len(places) - 1]])
     best = int(np.argmax(places[ends] - places[starts]))

@@ -12,12 +12,12 @@ _PARITY = 2 + STAMP_BITS
 
 
 def stamped_pts_us(stamp: int) -> int | None:
-    """The PTS of `stamp_of`, to its unit."""
+    """The PTS encoded by `stamp_of`, to the resolution of the stamp."""
     return None if stamp == 0 else (stamp - 1) * STAMP_UNIT_US
 
 
 def read_stamp(picture: NDArray[np.uint8]) -> int | None:
-    """The number in a picture (RGB, top row first); None when there is no stamp or it is damaged."""
+    """The number in a picture (RGB, top row first); None if there is no stamp or it is damaged."""
     height, width = picture.shape[:2]
     if height < BLOCK_PX or width < STAMP_BLOCKS * BLOCK_PX:
         return None

@@ -16,7 +16,7 @@ _COLUMNS = np.array([ARKIT_INDEX[name] for name in BLENDSHAPE_NAMES])
 
 
 def viseme_pose(ipa: str) -> Pose:
-    """The mouth that says a phoneme; all else at rest."""
+    """The mouth pose of a phoneme; everything else is at rest."""
     pose = neutral_pose()
     pose[_COLUMNS] = to_weights(visemes_of(ipa)[0].mouth)
     return pose

@@ -1,9 +1,9 @@
-"""The edge client with a journal: what it says of each picture; its figures; and, for load, Python threads that never rest.
+"""The edge client with a journal of its pictures, its figures, and optional busy Python threads as load.
 
     EDGE_CLIENT_…=… python -m tests.lab.ground_truth.edge FOLDER BUSY_THREADS
 
-`journal.txt` has a line for each picture that shows a pose while there is sound: its time, the conversation, PTS shown, PTS heard
-(µs). `figures.json` has what sink and player counted. Both are written at the end.
+`journal.txt` has a line for each picture that shows a pose while sound is playing: its time, the conversation, PTS shown, PTS heard
+(µs). `figures.json` has the counters of sink and player. Both are written at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from edge_client.telemetry import EdgeTelemetry
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the client said of a picture: PTS shown and heard, at a time, all in µs."""
+    """The client's report of a picture: time, PTS shown and PTS heard, all in µs."""
 
     time_us: int
     conversation_id: str
@@ -39,24 +39,24 @@ class Told:
 
 @dataclass(slots=True)
 class Journal(PictureObserver):
-    """A watcher of the stage that writes down."""
+    """Records the pictures shown."""
 
     told: list[Told] = field(default_factory=list)
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """Keep what is said of a picture that shows a pose while there is sound."""
+        """Record a picture that shows a pose while sound is playing."""
         view = picture.view
         if view.conversation_id is not None and view.shown_pts_us is not None and picture.heard_pts_us is not None:
             self.told.append(Told(picture.shown_time_us, view.conversation_id, view.shown_pts_us, picture.heard_pts_us))
 
     def write(self, path: Path) -> None:
-        """Write all of it."""
+        """Write the journal to a file."""
         lines = (f"{told.time_us} {told.conversation_id} {told.shown_us} {told.heard_us}\n" for told in self.told)
         path.write_text("".join(lines), encoding="ascii")
 
 
 def read_journal(path: Path) -> list[Told]:
-    """From `Journal.write`; nothing if there was no face."""
+    """Read a file of `Journal.write`; empty if there was no face."""
     if not path.exists():
         return []
     fields = (line.split() for line in path.read_text(encoding="ascii").splitlines())
@@ -70,7 +70,7 @@ def _never_rest() -> None:
 
 
 class _OpenApp(App):
-    """Lets one look at sink and player when it is over."""
+    """An `App` that exposes the figures of sink and player after the run."""
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
         self.sink = sink
@@ -78,7 +78,7 @@ class _OpenApp(App):
         return self.playback
 
     def figures(self) -> dict[str, Any]:
-        """What was counted; times are µs of CLOCK_MONOTONIC."""
+        """The counters; times are µs of CLOCK_MONOTONIC."""
         summary = self.playback.summary()
         conversations = [asdict(conversation) for conversation in summary.conversations]
         return {

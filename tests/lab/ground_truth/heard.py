@@ -1,7 +1,7 @@
-"""What was really heard: samples that a sound device emitted, found again in what was sent. Pure.
+"""Matches the samples that a sound device emitted with the samples sent. Pure.
 
-Speech that is sent for measuring holds no zero and repeats nowhere (`tests.lab.ground_truth.speech` sees to that), so every zero that
-the device emitted is silence that somebody put in, and every other sample has one place in the speech.
+Speech sent for measuring contains no zero and does not repeat (see `tests.lab.ground_truth.speech`), so every emitted zero is
+inserted silence, and every other sample has a unique position in the speech.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 Pcm = NDArray[np.int16]
 
 _STEP_FRAMES = 48_000
-"""Compared at once."""
+"""Number of frames compared at once."""
 _PROBE_FRAMES = 16
-"""So many samples tell a place in the speech."""
+"""Number of samples that identify a position in the speech."""
 _MAX_FOREIGN_FRAMES = 4_800
-"""Beyond this the sound is another one, and it is not looked for any further."""
+"""After this many unmatched frames the sound is a different one, and the search ends."""
 _BLOCK_FRAMES = 2_400
-"""Followed block by block: 50 ms, in which 500 ppm make 1.2 samples."""
+"""Block size of `follow`: 50 ms, in which 500 ppm amount to 1.2 samples."""
 _NEAR_FRAMES = 48
 _FAR_FRAMES = 2 * 48_000
-"""How far off the speech may be after a gap: skipped, or played late."""
+"""Maximum offset of the speech after a gap: skipped, or played late."""
 _ALIKE = 0.8
-"""The correlation from which on a block is what was sent."""
+"""Minimum correlation of a block with the matching sent block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Device frames from `device_frame` on emitted the speech from `sent_frame` on, sample for sample."""
+    """A stretch in which device frames from `device_frame` on equal sent frames from `sent_frame` on."""
 
     device_frame: int
     sent_frame: int
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """All runs in order, and what does not fit: sent frames never heard between runs, emitted samples that nobody sent."""
+    """All runs in order, and the mismatches: sent frames that are missing between runs, emitted samples that were not sent."""
 
     runs: tuple[Run, ...]
     lost_frames: int
@@ -56,7 +56,7 @@ class Heard:
 
 
 def find(emitted: Pcm, sent: Pcm) -> Heard:
-    """Find `sent` in what was emitted."""
+    """Find `sent` in the emitted samples."""
     sounding = np.flatnonzero(emitted)
     runs: list[Run] = []
     lost = foreign = position = 0
@@ -86,7 +86,7 @@ def find(emitted: Pcm, sent: Pcm) -> Heard:
 
 
 def _common(left: Pcm, right: Pcm) -> int:
-    """How many samples are alike from the start."""
+    """Length of the common prefix."""
     most = min(len(left), len(right))
     for start in range(0, most, _STEP_FRAMES):
         end = min(start + _STEP_FRAMES, most)
@@ -97,7 +97,7 @@ def _common(left: Pcm, right: Pcm) -> int:
 
 
 def _place(probe: Pcm, sent: Pcm, since: int) -> int | None:
-    """The first place of a probe in the speech, not before `since`; None if there is none."""
+    """The first position of a probe in the speech at or after `since`; None if there is none."""
     rest = sent[since:]
     if len(probe) < _PROBE_FRAMES or len(rest) < _PROBE_FRAMES:
         return None
@@ -109,23 +109,23 @@ def _place(probe: Pcm, sent: Pcm, since: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Blocks of emitted sound found again in what was sent, though it was resampled; and how many were not."""
+    """Blocks of emitted, resampled sound matched with the sent sound, and the number of unmatched blocks."""
 
     runs: tuple[Run, ...]
     unknown_blocks: int
 
     @property
     def skipped_frames(self) -> int:
-        """Sent frames that were passed over, beyond what resampling makes."""
+        """Number of sent frames that were skipped, beyond the effect of resampling."""
         return sum(max(0, step) for step in self._steps())
 
     @property
     def repeated_frames(self) -> int:
-        """Sent frames that were heard again."""
+        """Number of sent frames that were repeated."""
         return sum(max(0, -step) for step in self._steps())
 
     def _steps(self) -> list[int]:
-        """Jumps on the media line. What blocks that were not known took is none; nor is what silence filled."""
+        """Jumps on the media timeline. Time taken by unmatched blocks or by silence is not a jump."""
         steps = [later.sent_frame - earlier.sent_frame - earlier.frames for earlier, later in pairwise(self.runs)]
         passed = [later.device_frame - earlier.device_frame - earlier.frames for earlier, later in pairwise(self.runs)]
         taken = [0 if abs(step - time) <= _NEAR_FRAMES else step for step, time in zip(steps, passed, strict=True)]
@@ -133,7 +133,7 @@ class Followed:
 
 
 def follow(emitted: Pcm, sent: Pcm) -> Followed:
-    """Find blocks of `emitted` in `sent` by correlation, for sound that was resampled on its way to steer the drift."""
+    """Find blocks of `emitted` in `sent` by correlation, for sound that was resampled to correct drift."""
     runs: list[Run] = []
     unknown = 0
     expected = 0
@@ -153,7 +153,7 @@ def follow(emitted: Pcm, sent: Pcm) -> Followed:
 
 
 def _likeliest(block: NDArray[np.float32], sent: Pcm, expected: int, reach: int) -> int | None:
-    """Where a block lies within `reach` of `expected`, by normalised correlation; None if it is nowhere alike."""
+    """Position of a block within `reach` of `expected`, by normalised correlation; None if no position is similar enough."""
     low = max(0, expected - reach)
     around = sent[low : expected + reach + len(block)].astype(np.float32)
     if len(around) < len(block):
@@ -168,7 +168,7 @@ def _likeliest(block: NDArray[np.float32], sent: Pcm, expected: int, reach: int)
 
 
 def stretches(emitted: Pcm, gap_frames: int) -> list[tuple[int, int]]:
-    """First frame of each stretch of sound and the one after its last; shorter silence does not part two stretches."""
+    """First frame and end (exclusive) of each stretch of sound; silence shorter than `gap_frames` does not split a stretch."""
     sounding = np.flatnonzero(emitted)
     if not len(sounding):
         return []
@@ -179,10 +179,10 @@ def stretches(emitted: Pcm, gap_frames: int) -> list[tuple[int, int]]:
 
 
 class DeviceClock:
-    """When a device emitted its frames: it ran at its own rate from each start on, also through silence."""
+    """Maps a device's frames to times: it runs at its own rate from each start on, including silence."""
 
     def __init__(self, starts: Sequence[tuple[int, int]], rate_hz: float) -> None:
-        """`starts`: frame and time in ns of each start of the device, in order; `rate_hz` is its true rate."""
+        """`starts` holds frame and time in ns of each start of the device, in order; `rate_hz` is its true rate."""
         if not starts:
             raise ValueError("the device was never started: nothing was played")
         self._frames = [frame for frame, _ in starts]
@@ -190,6 +190,6 @@ class DeviceClock:
         self.rate_hz = rate_hz
 
     def time_us(self, frame: int) -> float:
-        """When a frame was emitted, CLOCK_MONOTONIC in µs."""
+        """Time at which a frame was emitted, CLOCK_MONOTONIC in µs."""
         index = max(0, bisect_right(self._frames, frame) - 1)
         return self._times_ns[index] / 1e3 + (frame - self._frames[index]) * 1e6 / self.rate_hz

@@ -1,4 +1,4 @@
-"""`scripts/ground_truth`: measures from outside, tells people and machines. See docs/notebook/lip-sync.md."""
+"""`scripts/ground_truth`: measures from outside, and reports as text and JSON. See docs/notebook/lip-sync.md."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.lab.ground_truth.station import Setup
 from tests.lab.programs import ProgramError, stop_on_signals
 
 JITTER = Weather(delay_ms=50, jitter_ms=40, spike_share=0.01, spike_ms=200)
-"""50 ± 40 ms, and one chunk in a hundred 200 ms later."""
+"""Delay of 50 ± 40 ms; one chunk in a hundred is 200 ms later."""
 NARROW_S = 40.0
-"""How long is spoken through a narrow link at most."""
+"""Maximum seconds of speech over a narrow link."""
 SCENARIOS = {
     "lip-sync": "speak; is all of it heard, and how far are sound and face apart?",
     "latency": "short conversations, interrupted: first payload to first sample heard, interrupt to silence",
@@ -71,7 +71,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def setup_of(options: argparse.Namespace) -> Setup:
-    """What is to be set up."""
+    """The setup for these options."""
     return Setup(
         renderer=options.renderer,
         ppm=options.ppm,
@@ -84,7 +84,7 @@ def setup_of(options: argparse.Namespace) -> Setup:
 
 
 def scenario(options: argparse.Namespace, folder: Path, material: Material) -> Coroutine[Any, Any, Report]:
-    """The measurement that was asked for."""
+    """The requested measurement."""
     setup = setup_of(options)
     match options.scenario:
         case "latency":
@@ -106,7 +106,7 @@ def scenario(options: argparse.Namespace, folder: Path, material: Material) -> C
 
 
 def tell(report: Report) -> str:
-    """A report for people: one line for each group."""
+    """Format a report for people, one line per group."""
     lines = []
     for name, value in report.items():
         text = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
@@ -115,7 +115,7 @@ def tell(report: Report) -> str:
 
 
 def _folder(wanted: Path | None, scratch: Path) -> Path:
-    """Where the logs go. Raises `OSError` if the folder that a person named cannot be made, or holds something."""
+    """The folder for logs. Raises `OSError` if the requested folder cannot be created, or is not empty."""
     if wanted is None:
         return scratch
     wanted.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def _folder(wanted: Path | None, scratch: Path) -> Path:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Measure and tell."""
+    """Measure and report."""
     material = await load_material(options.recording or CLIP)
     with tempfile.TemporaryDirectory(prefix="ground-truth-") as scratch:
         report = await scenario(options, _folder(options.out, Path(scratch)), material)

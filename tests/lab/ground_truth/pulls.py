@@ -1,4 +1,4 @@
-"""A sound card that is pulled out again and again at random moments: what is told, when sound is back, and where it goes on."""
+"""Unplugs a sound card repeatedly at random moments, and measures reports, the return of sound, and the resume position."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ AWAY_S = (6.0, 20.0)
 BETWEEN_S = (1.0, 2.5)
 BACK_LIMIT_S = 30.0
 STOPPED_S = 0.3
-"""How long the speaker process is stopped to bring about an underrun."""
+"""Seconds for which the speaker process is stopped to cause an underrun."""
 WAYS = ("playing", "in an underrun", "being opened")
 
 
 @dataclass
 class _Pull:
-    """One pull; times in seconds after it, of `back_s` after plugging in again. NaN: that never came."""
+    """One unplugging; times in seconds after it, `back_s` in seconds after plugging in again. NaN: it never happened."""
 
     way: str
     at_s: float
@@ -46,7 +46,7 @@ class _Pull:
 
 @dataclass
 class _Watcher:
-    """Notes when the publisher is told what."""
+    """Records the events of the publisher with their times."""
 
     pulls: list[_Pull] = field(default_factory=list)
 
@@ -62,7 +62,7 @@ class _Watcher:
 
 
 async def pulled(folder: Path, setup: Setup, material: Material, count: int) -> Report:
-    """Pull the card `count` times in one conversation, in the ways of `WAYS` in turn."""
+    """Unplug the card `count` times in one conversation, cycling through `WAYS`."""
     chance = random.Random(setup.seed)
     sound = findable(material, count * (BETWEEN_S[1] + 2.0) + 5.0, setup.seed)
     watcher = _Watcher()
@@ -76,7 +76,7 @@ async def pulled(folder: Path, setup: Setup, material: Material, count: int) -> 
         for number in range(count):
             await asyncio.sleep(chance.uniform(*BETWEEN_S))
             await _pull(stand, watcher, WAYS[number % len(WAYS)], chance.uniform(*AWAY_S))
-        speaking.cancel()  # before the interrupt: what is said after it would be another conversation
+        speaking.cancel()  # before the interrupt: later payloads would open another conversation
         rendition.avatar.interrupt()
         device = stand.device
     left = findings(folder, device, setup.ppm)
@@ -116,14 +116,14 @@ async def _pull(stand: Station, watcher: _Watcher, way: str, away_s: float) -> N
 
 
 async def _sounding(stand: Station, after: int) -> None:
-    """Wait until the device emits sound, after so many frames. Raises `TimeoutError`."""
+    """Wait until the device emits sound after frame `after`. Raises `TimeoutError`."""
     async with asyncio.timeout(BACK_LIMIT_S):
-        while not stand.device.samples()[after:].any():  # noqa: ASYNC110 - what another process writes to a file
+        while not stand.device.samples()[after:].any():  # noqa: ASYNC110 - another process writes the file
             await asyncio.sleep(0.05)
 
 
 def _repeated_ms(emitted: Pcm, sent: Pcm) -> list[float]:
-    """For each gap how much of the sound was heard on both sides of it; less than 0: how much was lost."""
+    """For each gap, the duration of sound heard on both sides of it; negative: the duration lost."""
     repeated = []
     end: int | None = None
     for first, last in heard.stretches(emitted, GAP_FRAMES):

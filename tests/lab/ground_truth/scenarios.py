@@ -1,4 +1,4 @@
-"""What is measured from outside: lip-sync and wholeness of the sound, latencies, a stalled network, a killed speaker."""
+"""Measurements from outside: lip-sync and completeness of the sound, latencies, a stalled network, a killed speaker."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from tests.lab.ground_truth.station import Findings, Setup, findings, station
 GAP_FRAMES = RATE_HZ // 100
 GAP_MS = 5.0
 SYNC_MS = 10.0
-"""Sound and face belong together again after a fault."""
+"""Maximum skew at which sound and face count as in sync again after a fault."""
 BACK_US = 500_000
-"""So soon after the sound is back."""
+"""Time after the return of the sound by which they must be in sync."""
 Report = dict[str, Any]
-"""What a scenario found; goes out as JSON."""
+"""Results of a scenario, printed as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """How the device is spoken to: `seconds` in conversations of at most `conversation_seconds`."""
+    """Speech to publish: `seconds`, in conversations of at most `conversation_seconds`."""
 
     seconds: float
     conversation_seconds: float
     pacing: Pacing = Pacing.BURST
 
     def lengths(self) -> list[float]:
-        """The conversations."""
+        """The lengths of the conversations in seconds."""
         count = max(1, round(self.seconds / self.conversation_seconds))
         return [self.seconds / count] * count
 
 
 def soundings(runs: Sequence[Run], sent: list[Pcm], left: Findings) -> list[Sounding]:
-    """The runs as pieces of conversations on the clock."""
+    """Map the runs to parts of conversations with clock times."""
     starts = np.concatenate([[0], np.cumsum([len(sound) for sound in sent])])
     pieces: list[Sounding] = []
     speed = left.clock.rate_hz / RATE_HZ
@@ -67,7 +67,7 @@ def soundings(runs: Sequence[Run], sent: list[Pcm], left: Findings) -> list[Soun
 
 
 async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -> Report:
-    """Speak for a while. Is all of it heard, and how far were sound and face apart?"""
+    """Publish for a while; measure whether all of it was heard, and the skew between sound and face."""
     sent = [findable(material, seconds, setup.seed + number) for number, seconds in enumerate(talk.lengths())]
     load = os.getloadavg()[0]
     async with station(folder, setup) as stand:
@@ -93,13 +93,13 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
 
 
 def setup_told(setup: Setup) -> Report:
-    """What was set up, as a report tells it."""
+    """The setup, for a report."""
     told = asdict(setup)
     return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed", "pulse")}
 
 
 def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Report]:
-    """What was heard of it, and what there is to say. `LIVE` steers its drift by resampling: its samples are not those sent."""
+    """The runs heard, and a report on them. `LIVE` corrects drift by resampling, so its samples differ from those sent."""
     if pacing is Pacing.BURST:
         found = heard.find(left.emitted, sent)
         return found.runs, sound_told(found, left)
@@ -115,7 +115,7 @@ def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Re
 
 
 def sound_told(found: Heard, left: Findings) -> Report:
-    """What was heard, sample for sample, and what was counted."""
+    """The sample-exact comparison and the counters, for a report."""
     return {
         "whole": found.is_whole,
         "runs": len(found.runs),
@@ -128,7 +128,7 @@ def sound_told(found: Heard, left: Findings) -> Report:
 
 
 def counted(left: Findings) -> Report:
-    """What device and client counted of the sound."""
+    """The sound counters of device and client."""
     sink = left.figures["sink"]
     return {
         "device_xruns": left.device_xruns,
@@ -173,7 +173,7 @@ def _face(pieces: list[Sounding], left: Findings) -> Report:
 
 
 def _clock_error_ms(pieces: list[Sounding], left: Findings, names: dict[str, int]) -> skew.Numbers:
-    """PTS heard as the client said it, minus what the device emitted at that time."""
+    """PTS heard as reported by the client, minus the PTS that the device emitted at that time."""
     conversation, pts_us = skew.heard_at(pieces, np.array([picture.time_us for picture in left.told], float))
     same = conversation == np.array([names[picture.conversation_id] for picture in left.told])
     error_ms: skew.Numbers = (np.array([picture.heard_us for picture in left.told]) - pts_us)[same] / 1e3
@@ -185,7 +185,7 @@ def _figures(values_ms: skew.Numbers) -> Report:
 
 
 async def latency(folder: Path, setup: Setup, material: Material, conversations: int) -> Report:
-    """Many short conversations, each interrupted: how long from the first payload to sound, and from the interrupt to silence?"""
+    """Publish and interrupt many short conversations; measure first payload to sound, and interrupt to silence."""
     setup = replace(setup, renderer="none")
     chance = random.Random(setup.seed)
     sound = findable(material, 5.0, setup.seed)
@@ -223,7 +223,7 @@ async def latency(folder: Path, setup: Setup, material: Material, conversations:
 
 
 def _sounded(left: Findings, begun_us: list[float]) -> dict[int, tuple[float, float]]:
-    """When the first and the last sample of each conversation were emitted, of those that were heard at all, by their number."""
+    """Times of the first and the last emitted sample of each conversation heard, by its number."""
     times_us = [(left.clock.time_us(start), left.clock.time_us(end)) for start, end in heard.stretches(left.emitted, GAP_FRAMES)]
     sounded = {}
     for number, (begun, following) in enumerate(pairwise([*begun_us, float("inf")])):
@@ -238,7 +238,7 @@ def _latencies(since_us: list[float], sounded: dict[int, tuple[float, float]], w
 
 
 async def stalled(folder: Path, setup: Setup, material: Material) -> Report:
-    """`LIVE`, and the network stands still for a second: how many gaps, when is the sound back, and when the face?"""
+    """Stall the network for a second in `LIVE`; measure the number of gaps, and when sound and face are back."""
     sound = findable(material, 12.0, setup.seed)
     load = os.getloadavg()[0]
     async with station(folder, setup) as stand:
@@ -259,7 +259,7 @@ async def stalled(folder: Path, setup: Setup, material: Material) -> Report:
 
 
 async def killed(folder: Path, setup: Setup, material: Material) -> Report:
-    """kill -9 of the speaker process in the middle of a word: when is the sound back, and where does it go on?"""
+    """Kill the speaker process with SIGKILL in mid-word; measure when the sound is back, and its resume position."""
     sound = findable(material, 8.0, setup.seed)
     load = os.getloadavg()[0]
     async with station(folder, setup) as stand:
@@ -282,7 +282,7 @@ async def killed(folder: Path, setup: Setup, material: Material) -> Report:
 
 
 def after_gap(runs: Sequence[Run], left: Findings, sent: list[Pcm], since_us: float) -> Report:
-    """What happened around the one long gap; `since_us` is when the fault was over (a stall) or came (a kill)."""
+    """Measure the one long gap; `since_us` is the end of a stall, or the time of a kill."""
     pieces = soundings(runs, sent, left)
     gaps = [(later.time_us - earlier.end_us) / 1e3 for earlier, later in pairwise(pieces)]
     index = int(np.argmax(gaps)) if gaps else 0

@@ -1,10 +1,10 @@
-"""Looks at a screen from outside: a program that reads the stamp of the picture that an X server shows, again and again.
+"""Observes a screen from outside: a program that repeatedly reads the stamp of the picture that an X server shows.
 
     python -m tests.lab.ground_truth.screen DISPLAY WIDTHxHEIGHT FILE
 
-The window fills the screen. For each change the file gets a line: the time of the last read that saw the picture before, that of
-the first read that saw this one (ns, CLOCK_MONOTONIC), and the stamp; -1 is no stamp, or a picture caught while it was drawn. The
-last line tells how often the screen was read. Ends by SIGTERM.
+The window fills the screen. For each change the file gets a line: the time of the last read that saw the previous picture, that of
+the first read that saw this one (ns, CLOCK_MONOTONIC), and the stamp; -1 if there is no stamp, or the picture was only partly drawn.
+The last line is the number of reads. Ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tests.lab.face.read_stamp import read_stamp, stamped_pts_us
 from tests.lab.ground_truth.skew import Seen
 
 PERIOD_NS = 1_400_000
-"""Over 700 reads a second where the machine allows it."""
+"""Read period: over 700 reads per second if the machine is fast enough."""
 _ROW_PX = STAMP_BLOCKS * BLOCK_PX
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was seen. `reads_per_second` is how exactly."""
+    """The pictures seen. `reads_per_second` determines the accuracy."""
 
     pictures: tuple[Seen, ...]
     damaged: int
@@ -40,7 +40,7 @@ class Watched:
 
 
 def watch(display: Display, size: tuple[int, int], out: TextIO, stopped: list[bool]) -> None:
-    """Read until `stopped` holds something."""
+    """Read until `stopped` is not empty."""
     root = display.screen().root
     row_y = size[1] - BLOCK_PX // 2
     last, last_ns = b"", time.monotonic_ns()
@@ -67,7 +67,7 @@ def _stamp(row: bytes) -> int:
 
 
 def read_watched(path: Path) -> Watched:
-    """The file of a watcher that has ended. A picture came onto the glass between two reads: their middle is told."""
+    """Read the file of a watcher that has ended. A picture appeared between two reads; its time is their midpoint."""
     pictures: list[Seen] = []
     damaged = 0
     rate = 0.0

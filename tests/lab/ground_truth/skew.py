@@ -1,7 +1,7 @@
-"""How far sound and face really were apart, out of what was heard and what was seen. Pure.
+"""Computes the true skew between sound and face from the sound heard and the pictures seen. Pure.
 
-Skew is PTS heard minus PTS shown, positive where the sound is early. Two ways, as the client measures it: at each picture when it
-came onto the glass, and every 10 ms of heard time against the picture that was on the glass then.
+Skew is PTS heard minus PTS shown, positive if the sound is early. It is measured in two ways, as in the client: for each picture when
+it appeared on the screen, and every 10 ms of sound against the picture on the screen at that time.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
-    """From `time_us` on a conversation (counted from 0) is heard from `pts_us` on, for `duration_us` of its media line."""
+    """A conversation (counted from 0) heard at `time_us` from `pts_us` on, for `duration_us` of its media timeline."""
 
     time_us: float
     conversation: int
     pts_us: float
     duration_us: float
     speed: float = 1.0
-    """Media time for each µs of the clock: a device's crystal may be fast."""
+    """Media time per clock time: a device's crystal may be fast."""
 
     @property
     def end_us(self) -> float:
-        """When its last sample was heard."""
+        """Time at which its last sample was heard."""
         return self.time_us + self.duration_us / self.speed
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A picture that came onto the glass at `time_us` and shows the pose of `pts_us`; None if it shows none."""
+    """A picture that appeared on the screen at `time_us` and shows the pose of `pts_us`; None if it shows no pose."""
 
     time_us: float
     pts_us: int | None
@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture and the conversation that it belongs to; -1 where it shows no pose of any."""
+    """A picture and its conversation; -1 if it shows no conversation's pose."""
 
     time_us: float
     conversation: int
@@ -55,7 +55,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A distribution in ms. `p50` is signed, all others are sizes."""
+    """A distribution in ms. `p50` is signed; the others are absolute values."""
 
     count: int
     p50: float
@@ -67,7 +67,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """Both ways. Times are µs, skews ms."""
+    """Skew, measured in both ways. Times are in µs, skews in ms."""
 
     picture_times_us: Numbers
     at_pictures_ms: Numbers
@@ -78,7 +78,7 @@ class Skew:
 
 
 def shown_of(pictures: Sequence[Seen]) -> list[Shown]:
-    """Pictures with their conversations, told apart by a PTS that falls back."""
+    """Assign pictures to conversations; a PTS that falls back starts the next one."""
     conversation, last_us = 0, 0
     shown: list[Shown] = []
     for picture in pictures:
@@ -93,7 +93,7 @@ def shown_of(pictures: Sequence[Seen]) -> list[Shown]:
 
 
 def measure(soundings: Sequence[Sounding], shown: Sequence[Shown]) -> Skew:
-    """Skew of one run. Raises `ValueError` if nothing was heard or nothing was seen."""
+    """Measure the skew of one run. Raises `ValueError` if nothing was heard or nothing was seen."""
     if not soundings or not any(picture.conversation >= 0 for picture in shown):
         raise ValueError("nothing was heard" if not soundings else "no picture with a pose was seen")
     times = np.array([picture.time_us for picture in shown])
@@ -137,7 +137,7 @@ def figures(values_ms: Numbers) -> Figures:
 
 
 def agreement_ms(truth: Sequence[tuple[Shown, float]], told: Sequence[tuple[int, int, float]]) -> Numbers:
-    """What the client told of its pictures minus the truth, for pictures that both know, in ms.
+    """The client's reported skews minus the true ones, for pictures in both lists, in ms.
 
     `truth` has each picture seen with its skew in ms; `told` has (conversation, PTS in µs, skew in ms).
     """

@@ -1,4 +1,4 @@
-"""Speech that can be found again: a recording at the device's rate, with a floor of noise that no other place has."""
+"""Speech that can be located sample by sample: a recording at the device's rate, with a unique noise floor."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.lab.ground_truth.heard import Pcm
 
 RATE_HZ = 48_000
 CHUNK_FRAMES = RATE_HZ // 50
-"""20 ms: what a live backend hands over at once."""
+"""20 ms: the chunk size of a live backend."""
 _FLOOR = 14
-"""Size of the noise (rms): -67 dBFS. It lies below 6 kHz, so that a resampler on the way passes it."""
+"""RMS of the noise: -67 dBFS. It is below 6 kHz, so that a resampler passes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Material:
 
     @property
     def frames(self) -> int:
-        """Its length: that of its motion, so that it can be repeated without the two coming apart."""
+        """Length in frames: that of the motion, so that both stay aligned when repeated."""
         keyframes = sum(count for _, count in self.motion)
         return round(keyframes * RATE_HZ / self.motion_format.keyframes_per_second)
 
@@ -65,7 +65,7 @@ def _keyframes(data: bytes, motion_format: MotionFormat) -> int:
 
 
 def findable(material: Material, seconds: float, seed: int) -> Pcm:
-    """`seconds` of the material, repeated where it is shorter, with a floor of noise (by `seed`) and without a single zero."""
+    """`seconds` of the material, repeated if it is shorter, with a noise floor (by `seed`) and without zeros."""
     frames = round(seconds * RATE_HZ)
     one = np.resize(np.concatenate([material.sound, np.zeros(max(0, material.frames - len(material.sound)), np.int16)]), material.frames)
     noise = np.convolve(np.random.default_rng(seed).normal(0, _FLOOR, frames + 7), np.ones(8) / 8**0.5, "valid")
@@ -75,12 +75,12 @@ def findable(material: Material, seconds: float, seed: int) -> Pcm:
 
 
 def perform(material: Material, sound: Pcm, pacing: Pacing) -> Performance:
-    """A conversation of `sound` with the material's motion, over and over. `LIVE` comes in 20 ms chunks at the pace of the clock."""
+    """A conversation of `sound` with the material's motion, repeated. `LIVE` yields 20 ms chunks in real time."""
     return Performance(AudioFormat(Codec.PCM_S16LE, RATE_HZ), material.motion_format, pacing, _items(material, sound, pacing))
 
 
 async def _items(material: Material, sound: Pcm, pacing: Pacing) -> AsyncIterator[AudioChunk | MotionChunk]:
-    """Motion before the sound of the same moment."""
+    """Yield motion before the sound of the same time."""
     began = time.monotonic()
     per_keyframe = RATE_HZ / material.motion_format.keyframes_per_second
     covered = 0.0

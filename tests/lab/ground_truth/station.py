@@ -1,6 +1,6 @@
-"""A relay, an edge client that plays into the paced device and draws onto a virtual screen, and a watcher of that screen.
+"""A relay, an edge client that plays to the paced device and draws on a virtual screen, and a watcher of that screen.
 
-All are processes of their own; what they leave is gathered in one folder.
+Each runs in its own process; their files are written to one folder.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ STOP_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is to be set up. `renderer` none has no screen either."""
+    """The setup of a station. Without a renderer there is no screen."""
 
     renderer: str = "gles"
     size: tuple[int, int] = (800, 480)
     pictures_per_second: float = 30.0
     ppm: float = 0.0
     device_fields: str = ""
-    """More of the paced device's configuration."""
+    """Additional configuration of the paced device."""
     busy_threads: int = 0
     weather: Weather = CALM
     seed: int = 1
     pulse: bool = False
-    """The client plays to PulseAudio, whose sink is the paced device."""
+    """Whether the client plays to PulseAudio, whose sink is the paced device."""
     media_tick_ms: int = 0
-    """How long the relay lets media wait to be joined."""
+    """How long the relay holds media to join it."""
 
 
 class Station:
-    """All of it, running. Made by `station`."""
+    """The running programs. Created by `station`."""
 
     def __init__(self, folder: Path, setup: Setup, device: PacedDevice, proxy: FaultProxy, publisher: Publisher, edge: Program) -> None:
         self.folder = folder
@@ -63,16 +63,16 @@ class Station:
         self.publisher = publisher
         self.edge = edge
         self.told: list[AvatarEvent] = []
-        """All that the publisher was told."""
+        """All events that the publisher received."""
 
     def rendition(self, performance: Performance, on_playing: OnPlaying = OnPlaying.REPLACE) -> PublishedSpeech:
-        """A conversation for the device, not begun."""
+        """A conversation for the device, not started yet."""
         rendition = PublishedSpeech(self.publisher, performance, (DEVICE_ID,), on_playing)
         rendition.avatar.subscribe(self.told.append)
         return rendition
 
     async def speak(self, performance: Performance, seconds: float) -> ConversationFinished:
-        """Have the device speak, and wait until it is done. Raises `TimeoutError` if that does not come in time."""
+        """Publish a conversation, and wait until it has finished. Raises `TimeoutError` if it does not finish in time."""
         rendition = self.rendition(performance)
         conversation_id = await rendition.begin()
         await rendition.finish()
@@ -96,7 +96,7 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a station left once it was taken down."""
+    """The results of a stopped station."""
 
     emitted: Pcm
     clock: DeviceClock
@@ -108,7 +108,7 @@ class Findings:
 
 
 def findings(folder: Path, device: PacedDevice, ppm: float) -> Findings:
-    """Read what a station left."""
+    """Read the files of a stopped station."""
     events = device.events()
     watched = folder / "screen.txt"
     return Findings(
@@ -123,7 +123,7 @@ def findings(folder: Path, device: PacedDevice, ppm: float) -> Findings:
 
 @asynccontextmanager
 async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
-    """Set all up in a folder that is there and empty; take it down in order. Raises `ProgramError` if something does not start."""
+    """Start a station in an existing, empty folder, and stop it in order. Raises `ProgramError` if a program does not start."""
     device = PacedDevice(build_library(), folder, fields=f"ppm {setup.ppm} {setup.device_fields}")
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -155,7 +155,7 @@ async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
 
 @contextmanager
 def _sound(folder: Path, setup: Setup, device: PacedDevice) -> Iterator[Mapping[str, str]]:
-    """What leads the client's sound to the paced device."""
+    """Yield the environment that routes the client's sound to the paced device."""
     if not setup.pulse:
         yield {"ALSA_CONFIG_PATH": str(device.config), "EDGE_CLIENT_AUDIO_DEVICE": "paced"}
         return
@@ -185,7 +185,7 @@ def _edge_environment(setup: Setup, address: str, sound: Mapping[str, str], disp
 
 @asynccontextmanager
 async def _screen(folder: Path, setup: Setup) -> AsyncIterator[str]:
-    """A virtual screen of the window's own size, and its watcher; gives the display's name."""
+    """Run a virtual screen of the window's size, and its watcher; yields the display's name."""
     if shutil.which("Xvfb") is None:
         raise ProgramError("Xvfb is not installed: apt-get install xvfb")
     size = f"{setup.size[0]}x{setup.size[1]}"

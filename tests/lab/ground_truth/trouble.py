@@ -1,4 +1,4 @@
-"""Trouble with real sound: a sound device that is lost and comes back, and a network that becomes too narrow."""
+"""Faults with real sound: a sound device that is lost and returns, and a link that becomes too narrow."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ NARROW = Weather(bytes_per_s=8_000)
 """64 kbit/s."""
 OPUS_BITS_PER_S = 24_000
 KEYFRAMES_PER_S = 30.0
-"""ARKit's 52 weights as numbers of four bytes: 50 kbit/s."""
+"""Rate of ARKit's 52 weights as 4-byte numbers: 50 kbit/s."""
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, KEYFRAMES_PER_S, ARKIT_NAMES)
 NARROW_PATIENCE = 16.0
-"""So many times its length a conversation may take."""
+"""Time limit of a conversation as a multiple of its length."""
 
 
 async def unplugged(folder: Path, setup: Setup, material: Material) -> Report:
-    """The sound device is gone in the middle of a word, and is there again after a while: where does the sound go on, and when?"""
+    """Unplug the sound device in mid-word and plug it in later; measure when the sound resumes, and at what position."""
     sound = findable(material, 8.0, setup.seed)
     load = os.getloadavg()[0]
     async with station(folder, setup) as stand:
@@ -63,7 +63,7 @@ async def unplugged(folder: Path, setup: Setup, material: Material) -> Report:
 
 
 async def narrow(folder: Path, setup: Setup, material: Material, codec: Codec, pacing: Pacing, seconds: float) -> Report:
-    """The link to the device takes 64 kbit/s from a quarter of the conversation on (`BURST`: from its first payload on)."""
+    """Limit the device's link to 64 kbit/s after a quarter of the conversation (`BURST`: from the first payload)."""
     spoken = findable(material, seconds, setup.seed)
     packets = _opus(spoken) if codec is Codec.OPUS else _pcm(spoken)
     sent = _decoded(packets) if codec is Codec.OPUS else spoken
@@ -105,7 +105,7 @@ async def narrow(folder: Path, setup: Setup, material: Material, codec: Codec, p
 
 
 def tally(told: Sequence[AvatarEvent]) -> dict[str, int]:
-    """How often the publisher was told what, by what it is about; of drops the payloads."""
+    """Count the publisher's events by kind; for drops, the payloads."""
     counts: Counter[str] = Counter()
     for event in told:
         match event:
@@ -135,7 +135,7 @@ def _decoded(packets: Sequence[bytes]) -> Pcm:
 
 
 async def _items(packets: Sequence[bytes], pacing: Pacing, seed: int) -> AsyncIterator[AudioChunk | MotionChunk]:
-    """Sound in chunks of 20 ms; a face whose weights wander, a keyframe each."""
+    """Yield sound in 20 ms chunks, and motion with randomly drifting weights, one keyframe per payload."""
     chance = np.random.default_rng(seed)
     began = time.monotonic()
     pose = np.zeros((1, len(ARKIT_NAMES)), np.float32)

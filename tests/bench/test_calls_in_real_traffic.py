@@ -1,6 +1,6 @@
-"""What a payload of AvatarKit's own traffic costs the relay in Python calls, asyncio's included, beside the least that grpc.aio takes.
+"""Limits the relay's Python calls per payload of AvatarKit traffic, including asyncio's, in comparison with the floor of grpc.aio.
 
-Calls are counted, not timed, so a busy machine changes little: when it is late, more messages travel together.
+Calls are counted, not timed, so machine load has little effect: a late relay joins more payloads in a message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_CALLS = 100
 @pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions count other events")
 def test_real_traffic_takes_few_calls() -> None:
-    """The relay as it is installed, and the floor under the same load."""
+    """The installed relay, and the floor under the same load."""
     ours, floor = (profile(name) for name in COMPARED)
     assert ours.calls <= MAX_CALLS, ours.table()
     assert 20 <= floor.calls < ours.calls

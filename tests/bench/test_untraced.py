@@ -1,4 +1,4 @@
-"""The relay that the bench compares ours with has no tracing, and all else."""
+"""The bench's untraced relay lacks only tracing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def account(self, runs):
 
 
 def test_observers_are_not_told_and_nothing_is_worked_out_for_them() -> None:
-    """What is read elsewhere stays."""
+    """Values that are also used elsewhere stay."""
     tree, removed = stripped(SOURCE)
     assert removed == 2
     text = ast.unparse(tree)
@@ -30,6 +30,6 @@ def test_observers_are_not_told_and_nothing_is_worked_out_for_them() -> None:
 
 
 def test_the_relay_loses_what_it_does_for_each_payload() -> None:
-    """So that a renamed observer does not make the comparison one of a relay with itself."""
+    """Otherwise a renamed observer would turn the comparison into one of the relay with itself."""
     removed = {path.name: stripped(path.read_text(encoding="utf-8"))[1] for path in (PROJECT_ROOT / "relay_server").rglob("*.py")}
     assert min(removed[name] for name in ("publisher_commands.py", "relay.py", "devices.py")) >= 1

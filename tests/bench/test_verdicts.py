@@ -1,4 +1,4 @@
-"""What the bench concludes from its figures."""
+"""The bench's verdicts on its figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def contest(case: Case, **rounds: list[Figures]) -> dict[str, Any]:
 
 
 def cpu(*microseconds: float) -> list[Figures]:
-    """Rounds with nothing but a cost, and bytes just within bounds."""
+    """Rounds with CPU costs only, and bytes just within bounds."""
     return [{"cpu_us": one, "wire_ratio": 1.08} for one in microseconds]
 
 
@@ -30,7 +30,7 @@ def live(cpu_us: float, p99_ms: float) -> list[Figures]:
 
 
 def kept(figures: dict[str, Any]) -> dict[str, bool]:
-    """Whether each aim was reached, by its words."""
+    """Whether each target was reached, by its text."""
     return {verdict.aim: verdict.kept for verdict in judge(figures)}
 
 
@@ -55,7 +55,7 @@ def real(cpu_us: float, switches: float) -> list[Figures]:
 
 @pytest.mark.parametrize(("cpu_us", "switches", "reached"), [(130.0, 8.0, True), (130.1, 8.1, False)])
 def test_real_traffic_is_measured_by_the_floor(cpu_us: float, switches: float, reached: bool) -> None:
-    """Its cost and its switches; with a tick, by the floor's with a tick."""
+    """CPU cost and context switches; with a tick, they are compared with the floor's with a tick."""
     rounds = {"ours": real(cpu_us, switches), "floor": real(100.0, 7.0), "ours, tick": real(75.0, 0.0), "floor, tick": real(50.0, 0.0)}
     figures: dict[str, Any] = {"rounds": {REAL.name: rounds}}
     found = kept(figures)
@@ -69,7 +69,7 @@ def test_real_traffic_is_measured_by_the_floor(cpu_us: float, switches: float, r
 
 @pytest.mark.parametrize(("found_us", "reached"), [(150.0, True), (150.1, False)])
 def test_an_idle_device_costs_little(found_us: float, reached: bool) -> None:
-    """A second of it."""
+    """Limit on its CPU per second."""
     assert list(kept(contest(cases.IDLE, ours=[{"idle_us_per_s": found_us}])).values()) == [reached]
 
 
@@ -82,14 +82,14 @@ def test_an_idle_device_costs_little(found_us: float, reached: bool) -> None:
     ],
 )
 def test_what_the_floor_does_not_reach_is_told(ours: float, floor: float, by_floor: bool | None, conclusion: str) -> None:
-    """Of an aim that is missed, against the same peer in the same rounds, with the floor's figure."""
+    """A missed target is also judged with the floor's figure, against the same peer in the same rounds."""
     (verdict,) = [found for found in judge(contest(BURST, ours=cpu(ours), bare=cpu(50.0), floor=cpu(floor))) if "bare" in found.aim]
     assert (verdict.kept_by_floor, verdict.conclusion) == (by_floor, conclusion)
     assert verdict.measured.endswith(f"; the floor has {floor:.2f}") is (by_floor is not None)
 
 
 def test_each_way_has_a_floor_of_its_own() -> None:
-    """What waits for a tick is compared with the floor that does, and times are as costs are."""
+    """Figures with a tick are compared with the floor with a tick, for latencies as for costs."""
     figures = contest(PACED, ours=live(80.0, 4.0), vendor=live(100.0, 6.0), floor=live(1.0, 3.1))
     figures["rounds"][PACED.name] |= {"ours, tick": live(60.0, 9.0), "floor, tick": live(40.0, 9.0)}
     found = {verdict.aim: verdict.conclusion for verdict in judge(figures) if "vendor" in verdict.aim}
@@ -100,7 +100,7 @@ def test_each_way_has_a_floor_of_its_own() -> None:
 
 
 def test_without_a_floor_nothing_is_said_of_it() -> None:
-    """Neither in other cases nor in a run without it."""
+    """The floor is not mentioned for other cases or in runs without it."""
     (verdict,) = [found for found in judge(contest(BURST, ours=cpu(9.0), bare=cpu(50.0))) if "bare" in found.aim]
     assert (verdict.kept_by_floor, verdict.conclusion) == (None, "not reached")
 
@@ -128,19 +128,19 @@ def test_the_largest_number_that_holds_is_found(limit: int) -> None:
 
 
 def test_the_search_ends_at_its_bound() -> None:
-    """Where everything holds."""
+    """If every number holds."""
     assert largest(lambda _: True, first=20, most=640) == 640
 
 
 def test_sessions_are_carried_in_time_and_whole() -> None:
-    """A server that falls behind carries nothing, however quick what came was."""
+    """A server that falls behind does not carry the load, even if the received payloads were fast."""
     assert carried(10, {"p99_ms": 20.0, "rate": 790.0})
     assert not carried(10, {"p99_ms": 20.1, "rate": 800.0})
     assert not carried(10, {"p99_ms": 5.0, "rate": 700.0})
 
 
 def test_a_full_load_generator_is_told() -> None:
-    """The number is a lower bound then."""
+    """The number is then a lower bound."""
     figures = {"sessions": {"ours": [{"sessions": 40.0, "load_busy": 0.98}], "bare": [{"sessions": 30.0, "load_busy": 0.5}]}}
     (verdict,) = judge(figures)
     assert not verdict.kept
@@ -152,12 +152,12 @@ def test_a_full_load_generator_is_told() -> None:
     [({1: 10, 2: 20, 4: 40}, (10.0, 10.0)), ({1: 1, 10: 100, 100: 10_000}, (11.0, 110.0)), ({1: 9, 100: 9, 2: 10}, (1.0, -1 / 98))],
 )
 def test_steepest(curve: dict[float, float], slopes: tuple[float, float]) -> None:
-    """By number, in whatever order."""
+    """Points are sorted by number first."""
     assert steepest(curve) == pytest.approx(slopes)
 
 
 def test_growth_beyond_a_straight_line_is_found() -> None:
-    """In memory as in CPU; both bounds of memory hold for each point, not only for the last."""
+    """For memory as for CPU; both memory bounds apply to each point, not only to the last."""
     straight = {
         IDLE: {"0": 45_000, "1": 45_100, "100": 48_000, "1000": 76_000},
         ACTIVE: {"1": 47_000, "100": 55_000},
@@ -173,7 +173,7 @@ def test_growth_beyond_a_straight_line_is_found() -> None:
 
 
 def test_start_up_and_tracing_have_bounds_of_their_own() -> None:
-    """Medians of seconds; per cent of instructions."""
+    """Medians in seconds; instructions in per cent."""
     found = kept(
         {
             "start_up": {"relay-server listens": [0.5, 0.6, 9.0], "imports: edge-client": [0.7], "bare server listens": [0.1]},
@@ -189,7 +189,7 @@ def test_start_up_and_tracing_have_bounds_of_their_own() -> None:
 
 
 def test_how_long_it_takes_is_known_beforehand() -> None:
-    """Each contender takes its stretch and what is around it, every round."""
+    """Each contender takes its measured stretch plus overhead in every round."""
     one = expected_s([(BURST, ("ours",))], 1)
     assert one > BURST.seconds
     assert expected_s([(BURST, ("ours", "bare"))], 5) == pytest.approx(10 * one)

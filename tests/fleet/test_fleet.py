@@ -1,4 +1,4 @@
-"""A small fleet on a real relay: everything arrives once and in order, whatever happens to the streams."""
+"""A small fleet on a real relay: everything arrives once and in order, even if streams break."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lab.chaos.fleet import Fleet, read_options, simulate
 from tests.relay_server.service.wired import wired
 
 UNBOUNDED = 10_000_000
-"""The relay's clock stands still here, so that a rate would be a total."""
+"""The relay's clock does not advance here, so that a rate limit would limit the total."""
 
 
 async def clean_run(config: RelayConfig, *options: str) -> dict[str, Any]:
@@ -29,14 +29,14 @@ async def clean_run(config: RelayConfig, *options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tick_us", [0, 10_000], ids=["at once", "tick"])
 async def test_nothing_is_lost_doubled_or_reordered(tick_us: int) -> None:
-    """Joins, fragments and credit, many conversations at once, two publishers."""
+    """With joined payloads, fragments, credit, many concurrent conversations and two publishers."""
     config = RelayConfig(listen="127.0.0.1:0", media_tick_us=tick_us, max_payloads_per_second=UNBOUNDED)
     summary = await clean_run(config, "--devices", "8", "--publishers", "2", "--seconds", "2", "--utterance-s", "2")
     assert summary["published"] > 2_000
 
 
 async def test_cut_streams_are_resumed() -> None:
-    """Devices whose streams break go on where they were."""
+    """Devices whose streams break resume where they were."""
     config = RelayConfig(listen="127.0.0.1:0")
     options = ("--devices", "4", "--seconds", "3", "--utterance-s", "1.5", "--pace", "--cut-every-s", "0.4")
     summary = await clean_run(config, *options)
@@ -44,7 +44,7 @@ async def test_cut_streams_are_resumed() -> None:
 
 
 async def test_a_slow_reader_holds_up_nobody() -> None:
-    """One device that reads next to nothing: the others get all of theirs, and its own waits at the publisher, not in the relay."""
+    """One device reads almost nothing: the others receive everything, and its data waits at the publisher, not in the relay."""
     async with wired(RelayConfig(listen="127.0.0.1:0", max_payloads_per_second=UNBOUNDED)) as relay:
         options = read_options([relay.address, "--devices", "6", "--slow-readers", "1", "--seconds", "1.5", "--utterance-s", "2"])
         fleet = Fleet(relay.address, options)

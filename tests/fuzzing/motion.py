@@ -1,7 +1,7 @@
 """Damaged motion payloads for the edge client, through decoder, stream, track, mixing and rig.
 
-Each is a good payload with bytes flipped, cut, doubled, moved or replaced, or with values that are not numbers. It may be refused with
-a reason; what is shown must be finite.
+Each is a valid payload with bytes flipped, cut, duplicated, moved or replaced, or with NaN or infinite values. It may be refused with
+a reason; the pose shown must be finite.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ FORMATS = (
 _NO_NUMBERS = (float("nan"), float("inf"), -float("inf"), 3.4e38, -3.4e38, 1e-45)
 _ODD = (*(struct.pack("<f", number) for number in _NO_NUMBERS), b"\xff" * 8, b"\x80" * 10, b"\x00" * 4)
 _STREAM_PAYLOADS = 64
-"""Payloads of one conversation; then a new one begins, as on a device."""
+"""Payloads per conversation; then a new one begins, as on a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of all of them."""
+    """Results for all payloads."""
 
     taken: int
     refused: int
     keyframes: int
     longest_ms: float
     grown_mb: float
-    """Peak memory after the first tenth, to the end."""
+    """Growth of peak memory from the first tenth to the end."""
 
 
 def good_payloads() -> tuple[list[bytes], list[bytes]]:
-    """Payloads to damage, for each of `FORMATS`."""
+    """Valid payloads to damage, for each of `FORMATS`."""
     avatarkit = list(motion_messages((10, 12, 9)))
     rows = np.abs(np.sin(np.arange(12 * len(ARKIT_NAMES)))).astype("<f4").reshape(12, -1)
     return avatarkit, [rows[:count].tobytes() for count in (1, 5, 12)]
 
 
 def damaged(good: bytes, chance: random.Random) -> bytes:
-    """One to eight damages."""
+    """Apply one to eight mutations."""
     data = bytearray(good)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
         at = chance.randrange(len(data) + 1)
@@ -80,7 +80,7 @@ def damaged(good: bytes, chance: random.Random) -> bytes:
 
 
 def mutations(count: int, seed: int) -> Iterator[tuple[MotionFormat, bytes]]:
-    """The same for the same seed."""
+    """Yield damaged payloads, reproducible by seed."""
     chance = random.Random(seed)
     seeds = good_payloads()
     for _ in range(count):
@@ -89,7 +89,7 @@ def mutations(count: int, seed: int) -> Iterator[tuple[MotionFormat, bytes]]:
 
 
 def feed(payloads: Iterator[tuple[MotionFormat, bytes]], count: int) -> Outcome:
-    """Raises whatever is not a refusal, and `AssertionError` for a face that is not finite."""
+    """Feed the payloads. Propagates every exception but a refusal; raises `AssertionError` if a pose is not finite."""
     rig, rest = Rig(load_head()), neutral_pose()
     streams: dict[MotionFormat, tuple[MotionStream, int]] = {}
     taken = refused = keyframes = 0

@@ -1,7 +1,7 @@
-"""Every parser of bytes that others make, under a seeded mutator: no crash, no hang, no error but the one that is declared.
+"""Fuzzes every parser of external bytes with a seeded mutator: no crash, no hang, no undeclared error.
 
-Cases take turns over all parsers. Each is a good sample with a few changes: bytes flipped, cut, doubled, inserted, swapped
-with those of another sample, or nothing but noise.
+Cases alternate over all parsers. Each is a valid sample with a few changes: bytes flipped, cut, duplicated, inserted, swapped
+with those of another sample, or pure noise.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from tests.avatar_relay.sound.streams import BEGINNINGS
 from tests.lab.recordings import motion_messages, recording
 
 HANG_S = 1.0
-"""Processor time, so that a busy machine is not taken for a hang …"""
+"""Limit of CPU time per case; machine load does not count."""
 STUCK_S = 10.0
-"""… and time on the clock, for a parser that waits."""
+"""Limit of wall-clock time per case, for a parser that waits."""
 MAX_CASE_BYTES = 64 << 10
 PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
 WEIGHTS = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen", "mouthClose"))
@@ -59,7 +59,7 @@ AVATARKIT = MotionFormat(MotionEncoding.AVATARKIT_V2)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A parser: good samples, how it is called, the errors that it declares, and how much rarer it is tried than others."""
+    """A parser: valid samples, its call, its declared errors, and how much less often it is tried than others."""
 
     name: str
     samples: tuple[bytes, ...]
@@ -69,7 +69,7 @@ class Target:
 
 
 def mutate(chance: random.Random, samples: tuple[bytes, ...]) -> bytes:
-    """One case."""
+    """Build one case."""
     if chance.random() < 0.02:
         return chance.randbytes(chance.randrange(300))
     data = bytearray(chance.choice(samples))
@@ -141,7 +141,7 @@ def _as(type_: Any, decode: Callable[[Any], object]) -> Callable[[bytes], object
 
 
 def _published(data: bytes) -> None:
-    """As the relay reads it; media that it passes on as it came is to say the same to a device."""
+    """Parse as the relay does; media forwarded unchanged must have the same meaning for a device."""
     for request, its_data in wire.requests_in(backend.PublishRequest.FromString(data), data):
         message = wire.publish_request_from_wire(request, its_data)
         if isinstance(message, m.PublishedMedia) and message.encoded is not None:
@@ -151,7 +151,7 @@ def _published(data: bytes) -> None:
 
 
 def _fragments(data: bytes) -> object:
-    """Bytes become a row of fragments with numbers that are wild."""
+    """Interpret bytes as a sequence of fragments with arbitrary numbers."""
     part, numbers = Reassembler(Kind.AUDIO), list(data[:48])
     for at in range(0, len(numbers) - 5, 6):
         seq, offset, total, size, scale, kind = numbers[at : at + 6]
@@ -160,7 +160,7 @@ def _fragments(data: bytes) -> object:
         try:
             part.add(payload)
         except FragmentError:
-            part.pending_bytes  # noqa: B018 - must still answer
+            part.pending_bytes  # noqa: B018 - must not raise
     return part
 
 
@@ -179,14 +179,14 @@ def _audio(format_: AudioFormat) -> Callable[[bytes], object]:
 
 
 def _sniffed(data: bytes) -> object:
-    """More bytes never turn a verdict, and decide at last."""
+    """More bytes never change a verdict, and eventually decide it."""
     verdicts = [sniff(data[:size]) for size in (1, 12, 100, len(data))]
     assert verdicts[-1] is sniff(data + bytes(HEAD_BYTES)) or verdicts[-1] is Container.UNDECIDED
     return verdicts
 
 
 def _wav_chunks(data: bytes) -> object:
-    """Whole, and in pieces: the same samples."""
+    """Parsing whole or in pieces must return the same samples."""
     whole, pieces = WavReader(lambda _: None), WavReader(lambda _: None)
     samples = whole.feed(data)
     assert samples == b"".join(pieces.feed(data[at : at + 97]) for at in range(0, len(data), 97))
@@ -222,7 +222,7 @@ def _sound_file(format_: str, subtype: str) -> bytes:
 
 
 def targets() -> list[Target]:
-    """All of them."""
+    """All parsers."""
     ogg, wav = _sound_file("OGG", "OPUS"), _sound_file("WAV", "PCM_16")
     packets = (bytes([0xF8]) + bytes(40), bytes([0xFB, 0x03]) + bytes(60), bytes([0x08, 1, 2, 3]), bytes([0xFC, 0xFF, 0xFE]))
     motion = motion_messages((3, 2), "r-1")
@@ -274,18 +274,18 @@ def _payload(data: bytes) -> object:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of a parser's cases."""
+    """Results for one parser."""
 
     cases: int = 0
     refused: int = 0
     crashes: int = 0
     hangs: int = 0
     slowest_ms: float = 0.0
-    """Processor time."""
+    """CPU time of the slowest case."""
 
 
 def run(cases: int, seed: int, tell: Callable[[str], None]) -> dict[str, Tally]:
-    """Try `cases` cases; `tell` is told each breach."""
+    """Run `cases` cases; `tell` is called with each violation."""
     chance, all_targets = random.Random(seed), targets()
     turns = [target for target in all_targets for _ in range(20 // target.rarely)]
     tallies = {target.name: Tally() for target in all_targets}

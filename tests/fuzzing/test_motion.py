@@ -12,7 +12,7 @@ COUNT = 1_500
 
 
 def outcome_of(count: int, seed: int) -> Outcome:
-    """No exception but a refusal, nothing that is not finite, no hang, no growth."""
+    """Check: no exception but a refusal, only finite values, no hang, no memory growth."""
     outcome = feed(mutations(count, seed), count)
     assert outcome.taken + outcome.refused == count
     assert outcome.taken > count // 20 and outcome.refused > count // 20
@@ -29,5 +29,5 @@ def test_damaged_payloads_are_refused_or_shown_and_nothing_breaks() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 def test_many_more_damaged_payloads(request: pytest.FixtureRequest) -> None:
-    """The long one; prints its figures."""
+    """The long run; prints its figures."""
     sys.stdout.write(f"{outcome_of(request.config.getoption('--cases') or 100_000, request.config.getoption('--seed'))}\n")

@@ -14,7 +14,7 @@ from tests.fuzzing.parsers import Tally, run
 
 
 def tallies_of(cases: int, seed: int) -> dict[str, Tally]:
-    """Run; fails with each breach."""
+    """Run the cases; fails with a list of violations."""
     told: list[str] = []
     tallies = run(cases, seed, told.append)
     assert told == []
@@ -22,14 +22,14 @@ def tallies_of(cases: int, seed: int) -> dict[str, Tally]:
 
 
 def test_no_parser_crashes_or_hangs() -> None:
-    """A short run, in which every parser has its turns."""
+    """A short run that covers every parser."""
     assert min(tally.cases for tally in tallies_of(20_000, 5).values()) > 20
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 def test_many_more_cases(request: pytest.FixtureRequest) -> None:
-    """The long one; prints its figures."""
+    """The long run; prints its figures."""
     logging.disable(logging.CRITICAL)
     try:
         tallies = tallies_of(request.config.getoption("--cases") or 1_000_000, request.config.getoption("--seed"))

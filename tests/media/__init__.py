@@ -1,1 +1,1 @@
-"""Sound files of all kinds, made by real encoders, and what is heard of them. The command is `scripts/media`."""
+"""Sound files of all kinds, made by real encoders, and their playback. The command is `scripts/media`."""

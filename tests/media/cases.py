@@ -1,4 +1,4 @@
-"""The files and streams: how each is made, and what is to be heard of it."""
+"""The files and streams: how each is made, and its expected playback."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.avatar_relay.sound.streams import TAG, wav
 from tests.edge_client.audio.decoders.clips import tones
 
 FRAMES_48K, FRAMES_16K = 96_123, 32_041
-"""Of the clip: the same length at both rates."""
+"""Length of the clip at both rates."""
 ALL_OPUS = 96_648
-"""In all its packets of 20 ms, less the pre-skip."""
+"""Frames in all of its 20 ms packets, less the pre-skip."""
 VOICE_AMPLITUDE = 9_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A file. `frames` is what `relayctl play` is heard to play at `rate_hz`, None if it refuses; `handed` is the same where the bytes
-    are handed over as `declared`, None if they are refused. `told`, `refusal`: words of what is told, and of why it is refused."""
+    """A file. `frames` is the length that `relayctl play` plays at `rate_hz`, None if it refuses; `handed` is the same if the bytes
+    are published as `declared`, None if they are refused. `told` and `refusal` are words of the notices and of the refusal's reason."""
 
     name: str
     make: Callable[[Path], None]
@@ -39,11 +39,11 @@ class Case:
     told: tuple[str, ...] = ()
     refusal: str = ""
     has_reference: bool = True
-    """Whether ffmpeg decodes it to the same, so that the samples can be compared."""
+    """Whether ffmpeg decodes it to the same length, so that samples can be compared."""
 
 
 def prepare(folder: Path) -> None:
-    """What the encoders are given."""
+    """Write the encoders' input files."""
     mono = tones(FRAMES_48K / 48_000, amplitude=VOICE_AMPLITUDE)[:FRAMES_48K]
     narrow = tones(FRAMES_16K / 16_000, rate_hz=16_000, amplitude=VOICE_AMPLITUDE)[:FRAMES_16K]
     stereo = np.stack([mono, np.roll(mono, 500) // 2], axis=1)
@@ -56,7 +56,7 @@ def prepare(folder: Path) -> None:
 
 
 def run(command: str, folder: Path) -> None:
-    """One command in that folder."""
+    """Run a command in the folder."""
     subprocess.run(["bash", "-c", f"set -e; {command}"], cwd=folder, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
 
 
@@ -74,7 +74,7 @@ def _opus(name: str, command: str) -> Case:
 
 
 def opus_files() -> list[Case]:
-    """By three encoders: lengths of packets and pages, mappings, channels."""
+    """Files of three encoders: packet and page lengths, mappings, channels."""
     cases = [_opus(f"oe_{ms}.opus", f"opusenc --quiet --framesize {ms} in_m48.wav OUT") for ms in ("2.5", "5", "10", "20", "40", "60")]
     options = {"delay": "--max-delay 40", "6k": "--bitrate 6", "cbr": "--hard-cbr --bitrate 64", "comment": "--comment x=y --padding 70000"}
     cases += [_opus(f"oe_{name}.opus", f"opusenc --quiet {option} in_m48.wav OUT") for name, option in options.items()]
@@ -125,13 +125,13 @@ def _pages(clip: TakenApart, change: Callable[[list[bytes]], list[bytes]]) -> by
 
 
 def _with_nil_page(clip: TakenApart) -> bytes:
-    """A stream whose end is told by a page without a packet, too late to cut anything."""
+    """A stream whose end is marked by a page without a packet, too late to trim anything."""
     pages = split_pages(clip.mux(granule=lambda frames, *_: frames, last_flags=0))
     return b"".join([*pages, make_page([], granule=clip.end, sequence=len(pages), serial=7, flags=LAST)])
 
 
 def opus_streams() -> list[Case]:
-    """As other muxers write them, as networks leave them, and as none should be."""
+    """Streams of other muxers, streams damaged by networks, and invalid streams."""
     mapped = opus_head(mapping_family=1, table=b"\1\0\0")
     return [
         _stream("x_ok.ogg", lambda clip: clip.mux(), has_reference=True),
@@ -168,13 +168,13 @@ def opus_streams() -> list[Case]:
 
 
 def _file(name: str, command: str, frames: int | None, refusal: str, *, rate_hz: int = 16_000, has_reference: bool = True) -> Case:
-    """One that `relayctl play` plays, and that is refused as PCM."""
+    """A file that `relayctl play` plays, and that is refused as PCM."""
     declared = AudioFormat(Codec.PCM_S16LE, rate_hz)
     return Case(name, _by(command, name), frames, rate_hz, declared, None, (), refusal, has_reference)
 
 
 def _same_wav(name: str, make: Callable[[Path], None]) -> Case:
-    """One that is what is declared."""
+    """A file that matches its declaration."""
     return Case(name, make, FRAMES_16K, 16_000, PCM_16K, FRAMES_16K)
 
 
@@ -187,7 +187,7 @@ def _by_hand(name: str, make: Callable[[bytes], bytes]) -> Callable[[Path], None
 
 
 def wav_files() -> list[Case]:
-    """Encodings, sizes, chunks."""
+    """WAV files of various encodings, sizes and chunks."""
     plain = {
         "ff_s16.wav": "-c:a pcm_s16le",
         "ff_rf64.wav": "-c:a pcm_s16le -rf64 always",
@@ -215,7 +215,7 @@ def wav_files() -> list[Case]:
 
 
 def other_files() -> list[Case]:
-    """FLAC, Vorbis, MP3; and what is none of those."""
+    """FLAC, Vorbis, MP3, and other data."""
     return [
         _file("ff.flac", f"{FF} in_m16.wav OUT", FRAMES_16K, "FLAC (fLaC)"),
         _file("ff_24.flac", f"{FF} in_m16.wav -sample_fmt s32 OUT", FRAMES_16K, "FLAC (fLaC)"),
@@ -238,19 +238,19 @@ def other_files() -> list[Case]:
 
 
 def all_cases() -> list[Case]:
-    """All of them."""
+    """All cases."""
     return [*opus_files(), *opus_streams(), *wav_files(), *other_files()]
 
 
 def reference(path: Path) -> NDArray[np.float64] | None:
-    """What ffmpeg makes of a file, as the mean of one or two channels; None for more of them, and where it fails."""
+    """Decode a file with ffmpeg, as the mean of one or two channels; None for more channels, or if ffmpeg fails."""
     probe = ["ffprobe", "-v", "error", "-select_streams", "a:0", "-show_entries", "stream=codec_name,channels", "-of", "csv=p=0", str(path)]
     found = subprocess.run(probe, capture_output=True, text=True, timeout=60, check=False).stdout.split()
     codec, _, channels_text = (found[0] if found else "none,0").strip(",").partition(",")
     channels = int(channels_text)
     if channels not in (1, 2):
         return None
-    decoder = ["-c:a", "libopus"] if codec == "opus" else []  # ffmpeg's own resamples what is narrower than 48 kHz in its own way
+    decoder = ["-c:a", "libopus"] if codec == "opus" else []  # ffmpeg's own decoder resamples narrower bands differently
     decode = ["ffmpeg", "-v", "error", *decoder, "-i", str(path), "-f", "f64le", "-"]
     done = subprocess.run(decode, capture_output=True, timeout=60, check=False)
     samples: NDArray[np.float64] = np.frombuffer(done.stdout, "<f8").reshape(-1, channels).mean(axis=1) * 32_768

@@ -1,4 +1,4 @@
-"""What is heard of a file in three ways: by `relayctl play`, through the publisher library, and by the device alone."""
+"""Plays a file in three ways: with `relayctl play`, through the publisher library, and on the device alone."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.edge_client.playback_bench import Bench, SteppedSink, open_
 from tests.relay_server.sources.fast_device import FastDevice
 
 CHUNK_BYTES = 3_001
-"""What is handed over at once: no multiple of a sample, a page or a frame."""
+"""Chunk size for publishing: not a multiple of a sample, a page or a frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
-    """`verdict` is that of `finished`, or "refused"; then `told` has why. Else `told` is what was irregular."""
+    """`verdict` is that of `finished`, or "refused"; then `told` has the reason. Otherwise `told` lists irregularities."""
 
     verdict: str
     frames: int
@@ -48,17 +48,17 @@ class Heard:
 
     @property
     def line(self) -> tuple[str, int, tuple[str, ...]]:
-        """What has to be the same in all three ways."""
+        """The values that must be the same in all three ways."""
         return self.verdict, self.frames, self.told
 
 
 def refused(text: str) -> Heard:
-    """Nothing was heard."""
+    """The result if nothing was played."""
     return Heard("refused", 0, (text,), np.zeros(0, np.int16))
 
 
 class House:
-    """A relay with a device for each rate."""
+    """A relay with one device per rate."""
 
     def __init__(self, address: str, publisher: Publisher, devices: dict[int, FastDevice]) -> None:
         self._address = address
@@ -67,14 +67,14 @@ class House:
         self.faults: dict[str, list[Fault]] = defaultdict(list)
 
     async def watch(self) -> None:
-        """Note what is told of conversations, until cancelled."""
+        """Record the events of conversations until cancelled."""
         async with grpc.aio.insecure_channel(self._address) as channel:
             async for event in services.AdminServiceStub(channel).WatchEvents(pb.WatchEventsRequest()):
                 if event.WhichOneof("event") == "error":
                     self.faults[event.conversation_id].append(wire.fault_from_status(event.error))
 
     async def play(self, name: str, rate_hz: int) -> Heard:
-        """By `relayctl play`."""
+        """Play a file with `relayctl play`."""
         device, said = self._devices[rate_hz], io.StringIO()
         before, device.heard = set(device.seen), []
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
@@ -87,7 +87,7 @@ class House:
         return await self._finished(device, conversation_id, rate_hz)
 
     async def publish(self, data: bytes, declared: AudioFormat) -> Heard:
-        """Through the library."""
+        """Publish through the library."""
         rate_hz = declared.sample_rate_hz
         device = self._devices[rate_hz]
         device.heard = []
@@ -105,13 +105,13 @@ class House:
     async def _finished(self, device: FastDevice, conversation_id: str, rate_hz: int) -> Heard:
         seen = device.seen[conversation_id]
         async with asyncio.timeout(20):
-            while not seen.ended:  # noqa: ASYNC110 - so that nothing is heard but sound: it comes more slowly than this device plays
+            while not seen.ended:  # noqa: ASYNC110 - so that only sound is heard: it arrives more slowly than this device plays
                 await asyncio.sleep(0.002)
             while not seen.finished:
                 await device.step()
                 await asyncio.sleep(0)
             (finished,) = seen.finished
-            await asyncio.sleep(0.05)  # the relay's answers, and what watchers are told, on streams of their own
+            await asyncio.sleep(0.05)  # the relay's responses and the watchers' events arrive on separate streams
         samples = np.concatenate(device.heard or [np.zeros(0, np.int16)])
         return _heard(finished.reason, finished.position_us, rate_hz, self.faults[conversation_id], samples)
 
@@ -124,7 +124,7 @@ def _heard(verdict: str, position_us: int, rate_hz: int, faults: list[Fault], sa
 
 
 def on_device(data: bytes, declared: AudioFormat) -> Heard:
-    """By the device alone, from a publisher that looks at nothing."""
+    """Play on the device alone, as if published without any checks."""
     rate_hz = declared.sample_rate_hz
     bench = Bench(sink=SteppedSink(rate_hz))
     bench.handle(open_("a", motion=None, audio=declared))
@@ -141,7 +141,7 @@ def on_device(data: bytes, declared: AudioFormat) -> Heard:
 
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[House]:
-    """A relay whose speech folder this is."""
+    """Run a relay whose speech folder is `folder`."""
     config = load_config(build_parser().parse_args(["--listen", "127.0.0.1:0", "--speech-folder", str(folder)]), {})
     relay = build_relay(config)
     devices = {
@@ -163,14 +163,14 @@ async def house(folder: Path) -> AsyncIterator[House]:
 
 
 async def _talk(device: FastDevice) -> None:
-    """Answer the relay's pings, also while nothing plays."""
+    """Answer the relay's pings, even while nothing plays."""
     while True:
         await device.talk()
         await asyncio.sleep(0.01)
 
 
 def signal_to_error_db(heard: NDArray[np.int16], wanted: NDArray[np.float64]) -> float:
-    """How near what was heard comes to a reference, wherever in time it lies."""
+    """Ratio of signal to error of the played sound against a reference, at the best time offset."""
     sounding = np.flatnonzero(heard)
     heard = heard[sounding[0] : sounding[-1] + 1]
     size = 2 << (len(heard) + len(wanted)).bit_length()

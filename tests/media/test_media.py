@@ -1,4 +1,4 @@
-"""Each file is heard right, or is refused by what it is; and the same in all three ways."""
+"""Each file is played correctly, or refused with its type named, identically in all three ways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENCODERS = ("ffmpeg", "opusenc", "sox", "flac", "lame")
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
 async def test_files_of_all_kinds(tmp_path: Path) -> None:
-    """Prints a line for each."""
+    """Prints a line for each file."""
     missing = [name for name in ENCODERS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: scripts/media installs them")
@@ -37,7 +37,7 @@ async def test_files_of_all_kinds(tmp_path: Path) -> None:
 
 
 async def check(here: House, case: Case, folder: Path) -> list[str]:
-    """What is wrong with one."""
+    """The faults of one file."""
     data = (folder / case.name).read_bytes()
     played = await here.play(case.name, case.rate_hz)
     ways = {"library": await here.publish(data, case.declared), "device": await asyncio.to_thread(on_device, data, case.declared)}
@@ -62,7 +62,7 @@ async def check(here: House, case: Case, folder: Path) -> list[str]:
 
 
 def against(heard: Heard, frames: int | None, case: Case, *, refusal: str) -> list[str]:
-    """How it differs from what is expected."""
+    """Differences from the expected result."""
     if frames is None:
         right = heard.verdict == "refused" and refusal in " ".join(heard.told)
         return [] if right else [f"expected to be refused ({refusal}), was {heard.line}"]
@@ -74,4 +74,4 @@ def against(heard: Heard, frames: int | None, case: Case, *, refusal: str) -> li
 
 
 VOICE_LEVEL = float(np.sqrt((1 + 0.25 + 0.0625) / 2) / 1.75 * VOICE_AMPLITUDE)
-"""The RMS of the clip, three sines."""
+"""RMS of the clip, which is three sines."""

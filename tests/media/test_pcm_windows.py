@@ -1,4 +1,4 @@
-"""PCM of all kinds is never taken for a container, wherever one looks."""
+"""PCM of all kinds is never mistaken for a container, at any offset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.lab.data import debian_speech, shared_data
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
 def test_ten_million_windows_of_pcm() -> None:
-    """Made sounds, human speech and a recorded conversation; at all offsets."""
+    """Synthetic sounds, human speech and a recorded conversation, at all offsets."""
     kinds = sounds(40)
     with wave.open(str(debian_speech("data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav"))) as file:
         kinds["librivox"] = np.frombuffer(file.readframes(file.getnframes()), "<i2")
@@ -36,7 +36,7 @@ def test_ten_million_windows_of_pcm() -> None:
 
 
 def recorded() -> NDArray[np.int16]:
-    """The recorded conversation's sound, as often as it takes."""
+    """The recorded conversation's sound, repeated as necessary."""
     recording = json.loads(shared_data("avatarkit-recording-16k.json").read_text())
     samples = np.frombuffer(base64.b64decode(recording["audio_base64"]), "<i2")
     return np.tile(samples, 2)

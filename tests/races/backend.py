@@ -1,4 +1,4 @@
-"""A backend: real avatars on a real exchange; the stream's life is that of `avatar_relay.publisher.publisher`, step by step."""
+"""A backend: real avatars on a real exchange. Its stream follows the life cycle of `avatar_relay.publisher.publisher` in steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEVICE = "lobby"
 
 
 class Backend:
-    """One publisher with two avatars, one that replaces and one that queues. It is the `Studio` of both."""
+    """One publisher with two avatars, one that replaces and one that queues. Implements `Studio` for both."""
 
     def __init__(self, name: str, sounds: Sounds, clock: Callable[[], int], targets: tuple[str, ...] = (DEVICE,)) -> None:
         self.name = name
@@ -32,12 +32,12 @@ class Backend:
         self.now_us = clock
         self.leg: Leg | None = None
         self.said: list[str] = []
-        """Conversations that it opened, in order."""
+        """Conversations opened, in order."""
         self.said_by: dict[OnPlaying, set[str]] = defaultdict(set)
         self.interrupted: set[str] = set()
-        """Those that were cut short here before their end was heard of."""
+        """Conversations interrupted here before their end was reported."""
         self.finished: dict[str, list[Finished]] = defaultdict(list)
-        """What its listeners were told of each conversation on the device."""
+        """The `finished` events that its listeners received, by conversation."""
         self._sounds = sounds
         self._token = ""
         self._welcomed = False
@@ -49,10 +49,10 @@ class Backend:
     # --- Studio ----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """It may always speak: cuts are short."""
+        """Always permit speech: stream cuts are short."""
 
     def wake(self) -> None:
-        """The schedule moves messages."""
+        """Do nothing: the schedule moves messages."""
 
     def mint_id(self) -> str:
         """The next id."""
@@ -61,14 +61,14 @@ class Backend:
         return self._minted
 
     def trace(self, conversation_id: str) -> TraceContext:
-        """None."""
+        """No trace context."""
         del conversation_id
         return TraceContext()
 
-    # --- what it does ----------------------------------------------------------------------------------------------
+    # --- actions ---------------------------------------------------------------------------------------------------
 
     def speak(self, how: OnPlaying, payloads: int, *, end: bool) -> None:
-        """A bit of sound, in a new conversation if none is open."""
+        """Send some sound, in a new conversation if none is open."""
         for number in range(payloads):
             current = self._speaking(how)
             data = self._sounds.following(current) if current else self._sounds.first()
@@ -80,18 +80,18 @@ class Backend:
             self.said_by[how].add(conversation_id)
 
     def move(self, conversation_id: str) -> bool:
-        """A bit of motion for a conversation, which may be over long ago."""
+        """Send some motion for a conversation, which may have ended long ago."""
         how = next(how for how, ids in self.said_by.items() if conversation_id in ids)
         weights = motion_payload([0.5]).data
         return self.avatars[how].yield_frames_data_nowait([weights], conversation_id)
 
     def end(self, how: OnPlaying) -> None:
-        """No more of what it says."""
+        """End the current conversation."""
         with suppress(ConversationFailedError):
             self.avatars[how].end()
 
     def interrupt(self, how: OnPlaying) -> None:
-        """Cut short what this avatar says and was to say."""
+        """Interrupt this avatar's current and queued conversations."""
         records = [self.record(cid) for cid in self.said_by[how]]
         self.interrupted |= {record.conversation_id for record in records if record is not None and not record.is_over}
         self.avatars[how].interrupt()
@@ -101,11 +101,11 @@ class Backend:
         (self.avatars[how].pause if paused else self.avatars[how].resume)()
 
     def record(self, conversation_id: str) -> Record | None:
-        """What the exchange knows."""
+        """The exchange's record of a conversation."""
         return self.session.record(conversation_id)
 
     def _speaking(self, how: OnPlaying) -> str:
-        """The conversation that takes sound; empty if the next sound opens one."""
+        """The conversation that accepts sound; empty if the next sound opens one."""
         record = self.avatars[how]._speaking
         if record is None or record.stopped is not None or not record.conversation.takes_audio:
             return ""
@@ -118,19 +118,19 @@ class Backend:
     # --- its stream ------------------------------------------------------------------------------------------------
 
     def connect(self, relay: Relay) -> None:
-        """A new stream: hello, and nothing else before the welcome."""
+        """Open a new stream: send hello, and nothing else before the welcome."""
         self.leg = Leg(relay.connect_publisher())
         self._welcomed = False
         self.leg.up.append(PublisherHello(self.name, PROTOCOL_VERSION, "test", self._token))
 
     def notice(self) -> None:
-        """The stream is gone."""
+        """Notice that the stream is gone."""
         if self.leg is not None and self._welcomed:
             self.session.cut()
         self.leg, self._welcomed = None, False
 
     def send(self, count: int) -> int:
-        """Up to `count` messages leave; returns how many did."""
+        """Send up to `count` messages; returns the number sent."""
         if not self._welcomed or self.leg is None:
             return 0
         self.session.tick(self.now_us())
@@ -142,7 +142,7 @@ class Backend:
         return count
 
     def hear(self) -> None:
-        """The first message that is on its way arrives."""
+        """Receive the first message in flight."""
         assert self.leg is not None
         message = self.leg.down.popleft()
         if not self._welcomed:

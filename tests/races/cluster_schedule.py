@@ -1,8 +1,8 @@
-"""Random schedules by seed for two or three relays: what `schedule` has, and relays that are killed, parted, cut off from the backplane.
+"""Seeded random schedules for two or three relays: as in `schedule`, and relays are killed, partitioned and cut off from the backplane.
 
-Real relays, doors, homes, tunnels and claims; the real library and player; real bytes where they travel; a backplane in memory that
-delays, loses and parts, and an event loop whose time is virtual. Clients go to any relay, stay with it, and change it. Then all is well
-again, all is ended, and must come to its end: what must hold is said in `schedule.judge_what_was`.
+Real relays, doors, homes, tunnels and claims; the real library and player; messages are encoded where they cross processes; an in-memory
+backplane with delays, losses and partitions; an event loop with virtual time. Clients connect to any relay, stay, and change relays.
+Finally all faults are removed, all conversations are ended, and must finish: `schedule.judge_what_was` has the conditions that must hold.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STEPS = 60
 SETTLED_WITHIN_S = 90.0
 STRIDE_S = 0.02
 _CONFIG = RelayConfig(heartbeat_us=1_000_000_000, peer_timeout_us=2_000_000_000)
-"""Nobody is given up for silence: a schedule cuts streams itself. As if none were silent for that long, the leases are as ever."""
+"""No peer times out: a schedule cuts streams itself. Leases are unchanged."""
 _ACTS = {
     "speak": 20,
     "end": 8,
@@ -60,7 +60,7 @@ _ACTS = {
 
 
 class Node:
-    """One run of a relay."""
+    """A relay, from one start to its end."""
 
     def __init__(self, schedule: ClusterSchedule, name: str) -> None:
         self.name = name
@@ -85,13 +85,13 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """It serves when this returns."""
+        """Start the relay; it serves once this returns."""
         await self._cluster.start()
         self._tasks = [asyncio.create_task(self._cluster.run()), asyncio.create_task(self.relay.run())]
         await self._cluster.settle()
 
     async def kill(self) -> None:
-        """It is gone, and says nothing."""
+        """Kill the relay, without a last message."""
         self.alive = False
         for task in self._tasks:
             task.cancel()
@@ -101,11 +101,11 @@ class Node:
             leg.relay_noticed = True
 
     def connect_publisher(self) -> DoorPort:
-        """A publisher's stream."""
+        """Open a publisher's stream."""
         return self._cluster.connect_door("")
 
     def connect_device(self) -> DevicePort:
-        """A device's stream."""
+        """Open a device's stream."""
         return self.relay.connect_device()
 
 
@@ -113,7 +113,7 @@ class ClusterSchedule:
     """One schedule."""
 
     def __init__(self, seed: int, devices: tuple[str, ...] = (DEVICE,)) -> None:
-        """Publishers speak to all `devices`."""
+        """Publishers send to all `devices`."""
         self.chance = random.Random(seed)
         self.numbers = itertools.count(1)
         self.bus = MemoryBus(seed)
@@ -140,7 +140,7 @@ class ClusterSchedule:
         return {cid for backend in self.backends for cid in backend.said_by[OnPlaying.REPLACE]}
 
     async def run(self) -> None:
-        """Do random things, then bring all to its end."""
+        """Perform random actions, then end everything."""
         names = NAMES[: self.chance.choice((2, 3))]
         await self.begin(names, {peer: self.chance.choice(names) for peer in self.peers})
         for act in self.chance.choices(list(_ACTS), list(_ACTS.values()), k=STEPS):
@@ -148,7 +148,7 @@ class ClusterSchedule:
         await self.settle()
 
     async def begin(self, names: Sequence[str], at: Mapping[Backend | Edge, str]) -> None:
-        """Start relays of these names, and clients at them."""
+        """Start relays with these names, and the clients at their relays."""
         for name in names:
             await self._start(name)
         self._do(self._play())
@@ -158,16 +158,16 @@ class ClusterSchedule:
         await asyncio.sleep(0.2)
 
     async def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let virtual time pass."""
         await asyncio.sleep(seconds)
 
     def move(self, peer: Backend | Edge, to: str) -> None:
-        """A client leaves its relay for another one."""
+        """Move a client to another relay."""
         self._at[peer] = to
         self._cut(peer)
 
     async def settle(self) -> None:
-        """All is well, all streams stand, all is said; then all must come to its end, and nothing runs any more."""
+        """Remove all faults, restore all streams and deliver all messages; then every conversation must end, and no task remain."""
         await self._settle()
         for task in self._tasks:
             task.cancel()
@@ -185,7 +185,7 @@ class ClusterSchedule:
             asyncio.get_running_loop().stop()  # `run_virtual` raises
             raise task.exception() or AssertionError
 
-    # --- what is done ----------------------------------------------------------------------------------------------
+    # --- actions ---------------------------------------------------------------------------------------------------
 
     async def _act(self, act: str) -> None:
         chance = self.chance
@@ -217,7 +217,7 @@ class ClusterSchedule:
             peer.leg.cut()
 
     def _trouble(self, kind: str) -> None:
-        """One at a time; clients go on meanwhile."""
+        """Inject one fault at a time; clients continue meanwhile."""
         self.cuts += 1
         name, seconds = self.chance.choice(sorted(self.nodes)), self.chance.choice((0.1, 0.5, 1.0, 2.5))
         task = self._do({"kill": self._kill, "part": self._part, "cut off": self._cut_off, "lose": self._lose}[kind](name, seconds))
@@ -259,7 +259,7 @@ class ClusterSchedule:
             edge.pass_time(self.clock())
 
     async def _live(self, peer: Backend | Edge) -> None:
-        """One stream after the other, at the relay where it is, or at another one where that is dead."""
+        """Open one stream after another, at the client's relay, or at another if that is dead."""
         while True:
             if not self.nodes[self._at[peer]].alive:
                 self._at[peer] = self.chance.choice(sorted(self.nodes))
@@ -269,7 +269,7 @@ class ClusterSchedule:
             await asyncio.sleep(self.chance.random() * 0.2)
 
     async def _stream(self, peer: Backend | Edge, node: Node) -> None:
-        peer.connect(node)  # type: ignore[arg-type]  # it has what a relay has for clients
+        peer.connect(node)  # type: ignore[arg-type]  # it has a relay's methods for clients
         leg = peer.leg
         assert leg is not None
         node.legs.add(leg)
@@ -312,7 +312,7 @@ class ClusterSchedule:
                 return
 
     async def _carry_down(self, leg: Leg) -> None:
-        """Where the relay ends the stream, it is cut."""
+        """Deliver the relay's messages; if the relay ends the stream, it is cut."""
         while (message := await leg.port.receive()) is not None:
             if leg.standing:
                 leg.down.append(_as_bytes_and_back(message))
@@ -331,7 +331,7 @@ class ClusterSchedule:
                 backend.hold(how, paused=False)
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_WITHIN_S):
-                while not self._is_settled:  # noqa: ASYNC110 - nobody tells
+                while not self._is_settled:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.1)
         await asyncio.sleep(1.0)
 
@@ -343,14 +343,14 @@ class ClusterSchedule:
 
 
 def _as_bytes_and_back(message: Any) -> Any:
-    """A device gets bytes; only media is other than it was."""
+    """Encode and decode a message to a device; only media differs afterwards."""
     if not isinstance(message, MediaMessage):
         return message
     return wire.attach_response_from_wire(device_pb.AttachResponse.FromString(encode(message)))
 
 
 def judge_cluster(seed: int) -> Verdict:
-    """Run a schedule in virtual time, and hold it against what must be."""
+    """Run a schedule in virtual time, and check the conditions that must hold."""
 
     async def work() -> Verdict:
         schedule = ClusterSchedule(seed)

@@ -1,4 +1,4 @@
-"""A device: the real player on a plain sound card, and the real outbox; the stream's life is that of `edge_client.link`, step by step."""
+"""A device: the real player on a simple sound card, and the real outbox. Its stream follows the life cycle of `edge_client.link`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Edge:
         self.world = World(self.card, PlaybackConfig(decode_ahead_us=400_000))
         self.leg: Leg | None = None
         self.finished: list[tuple[str, m.Finished]] = []
-        """What the player told to be over, in order."""
+        """The player's `finished` reports, in order."""
         self.revived: list[str] = []
-        """Conversations of which more than drops was told after their end."""
+        """Conversations with reports other than drops after their end."""
         self._port = PlayerPort(self.world.playback, loudest=1.0)
         self._outbox = ReportOutbox()
         self._token = ""
@@ -38,11 +38,11 @@ class Edge:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no conversation lives here."""
+        """Whether there is no active conversation."""
         return self.world.playback.state is PlayerState.IDLE
 
     def pass_time(self, until_us: int) -> None:
-        """Play, and gather what the player tells."""
+        """Play until `until_us`, and collect the player's reports."""
         self.world.run(until_us)
         for _, output in self.world.outputs[self._told :]:
             self._outbox.put(output)
@@ -60,7 +60,7 @@ class Edge:
     # --- its stream ------------------------------------------------------------------------------------------------
 
     def connect(self, relay: Relay) -> None:
-        """A new stream: hello, which says all that is held, and nothing else before the welcome."""
+        """Open a new stream: send hello with all state held, and nothing else before the welcome."""
         self.leg = Leg(relay.connect_device())
         self._welcomed = False
         self._outbox.begin_stream()
@@ -70,11 +70,11 @@ class Edge:
         )
 
     def notice(self) -> None:
-        """The stream is gone."""
+        """Notice that the stream is gone."""
         self.leg, self._welcomed = None, False
 
     def send(self, count: int) -> int:
-        """Up to `count` messages leave; returns how many did."""
+        """Send up to `count` messages; returns the number sent."""
         if not self._welcomed or self.leg is None:
             return 0
         for number in range(count):
@@ -85,7 +85,7 @@ class Edge:
         return count
 
     def hear(self) -> None:
-        """The first message that is on its way arrives."""
+        """Receive the first message in flight."""
         assert self.leg is not None
         message = self.leg.down.popleft()
         match message:

@@ -1,4 +1,4 @@
-"""A stream between a peer and the relay, without a wire: messages travel one at a time, whenever the schedule says so."""
+"""A stream between a peer and the relay without a network: messages are delivered one at a time when the schedule decides."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from relay_server.connections.devices import DevicePort
 from relay_server.connections.publishers import PublisherPort
 
 NOTHING = object()
-"""There is nothing to receive now."""
+"""Sentinel: there is nothing to receive now."""
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine gives without waiting; `NOTHING` where it would wait."""
+    """Return the result of a coroutine; `NOTHING` if it would wait."""
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -25,32 +25,32 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Leg:
-    """One stream. What was sent is on its way until it arrives, or is lost when the stream is cut."""
+    """One stream. Messages sent are in flight until they arrive, or are lost when the stream is cut."""
 
     def __init__(self, port: PublisherPort | DevicePort) -> None:
         self.port = port
         self.up: deque[Any] = deque()
-        """On its way to the relay."""
+        """Messages in flight to the relay."""
         self.down: deque[Any] = deque()
-        """On its way from the relay."""
+        """Messages in flight from the relay."""
         self.standing = True
-        """The peer has not noticed anything."""
+        """True until the peer notices that the stream is gone."""
         self.relay_noticed = False
 
     def cut(self) -> None:
-        """All that is on its way is lost; the relay notices later."""
+        """Lose all messages in flight; the relay notices later."""
         self.standing = False
         self.up.clear()
         self.down.clear()
 
     def relay_notices(self) -> None:
-        """The relay learns that the stream is gone."""
+        """Notify the relay that the stream is gone."""
         if not self.relay_noticed:
             self.relay_noticed = True
             self.port.close()
 
     def arrive_at_relay(self) -> None:
-        """The first message that is on its way there arrives."""
+        """Deliver the first message in flight to the relay."""
         message: Any = self.up.popleft()
         try:
             assert at_once(self.port.send(message)) is not NOTHING
@@ -58,7 +58,7 @@ class Leg:
             self.port.end(error.fault)
 
     def leave_relay(self, count: int) -> int:
-        """Up to `count` messages leave the relay; returns how many did. Where the relay ended the stream, it is cut."""
+        """Take up to `count` messages from the relay; returns their number. If the relay ended the stream, it is cut."""
         for number in range(count):
             message = at_once(self.port.receive())
             if message is NOTHING:

@@ -1,8 +1,8 @@
-"""Random schedules by seed: what two backends say crosses, on its way through a real relay, with what a real player tells.
+"""Seeded random schedules: messages of two backends through a real relay cross with the reports of a real player.
 
 Interrupts, ends, replacements, queued conversations, late media, pauses, cuts of each leg (which the relay may notice late, or
-only when the peer is back) and relays that are killed and replaced, in any order; each message arrives when the schedule says so. Then all
-streams stand again, all is ended, and must come to its end. What must hold is said in `judge`.
+only when the peer is back) and relays that are killed and replaced occur in any order; the schedule decides when each message arrives.
+Finally all streams are restored, all conversations are ended, and must finish. `judge` has the conditions that must hold.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STEPS = 80
 SETTLED_WITHIN_US = 60_000_000
 _STRIDE_US = 50_000
 _CONFIG = RelayConfig(heartbeat_us=1_000_000_000, peer_timeout_us=2_000_000_000)
-"""Nobody is given up for silence: a schedule cuts streams itself."""
+"""No peer times out: a schedule cuts streams itself."""
 _ACTS = {
     "speak": 20,
     "end": 10,
@@ -51,18 +51,18 @@ _ACTS = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was wrong with a schedule; nothing, it is hoped."""
+    """The faults found in a schedule; none if it passed."""
 
     seed: int
     conversations: int
     cuts: int
     crossed: int
-    """Conversations that ended as completed although an interrupt of them was on its way."""
+    """Number of conversations that completed although an interrupt of them was in flight."""
     faults: tuple[str, ...]
 
 
 class Judged(Protocol):
-    """What has happened, for `judge_what_was`."""
+    """A schedule that has run, for `judge_what_was`."""
 
     sounds: Sounds
     backends: list[Backend]
@@ -88,7 +88,7 @@ class Schedule:
         self.edge = Edge(self._clock)
         self.cuts = 0
         self._stale: list[Leg] = []
-        """Streams that are gone, and the relay does not know."""
+        """Streams that are gone without the relay's knowledge."""
 
     def _clock(self) -> int:
         return self.now_us
@@ -109,7 +109,7 @@ class Schedule:
         return [*self.backends, self.edge]
 
     def run(self) -> None:
-        """Do random things, then bring all to its end."""
+        """Perform random actions, then end everything."""
         for peer in self.peers:
             peer.connect(self.relay)
             self._exchange_all()
@@ -147,7 +147,7 @@ class Schedule:
     # --- messages --------------------------------------------------------------------------------------------------
 
     def _move(self) -> None:
-        """One peer's messages make a step, in one direction."""
+        """Move one peer's messages by a step in one direction."""
         peer, chance = self.chance.choice(self.peers), self.chance
         if peer.leg is None:
             peer.connect(self.relay)
@@ -157,7 +157,7 @@ class Schedule:
             self._step(peer, chance.choice(("send", "arrive", "leave", "hear")), chance.randint(1, 6))
 
     def _step(self, peer: Backend | Edge, what: str, count: int) -> bool:
-        """Whether anything moved."""
+        """Perform a step; returns whether anything moved."""
         leg = peer.leg
         if leg is None:
             return False
@@ -172,7 +172,7 @@ class Schedule:
         return moved > 0
 
     def _exchange_all(self) -> None:
-        """Let everything arrive."""
+        """Deliver all messages."""
         moved = True
         while moved:
             moved = False
@@ -193,7 +193,7 @@ class Schedule:
             peer.notice()
 
     def _kill(self) -> None:
-        """The relay is gone at once, and another one takes its place."""
+        """Kill the relay and replace it with another one."""
         self.cuts += 1
         self._stale.clear()
         self.relay = self._new_relay()
@@ -213,7 +213,7 @@ class Schedule:
             self.relay.tick()
 
     def _settle(self) -> None:
-        """All streams stand, all is said; then all must come to its end."""
+        """Restore all streams and deliver all messages; then every conversation must end."""
         for leg in self._stale:
             leg.relay_notices()
         for peer in self.peers:
@@ -240,7 +240,7 @@ class Schedule:
 
 
 def judge(seed: int) -> Verdict:
-    """Run a schedule, and hold it against what must be."""
+    """Run a schedule, and check the conditions that must hold."""
     schedule = Schedule(seed)
     try:
         schedule.run()
@@ -251,7 +251,7 @@ def judge(seed: int) -> Verdict:
 
 
 def judge_what_was(seed: int, schedule: Judged, relays: Iterable[Relay]) -> Verdict:
-    """Hold a schedule that has run against what must be."""
+    """Check the conditions that must hold after a schedule has run."""
     faults: list[str] = []
     told = dict(schedule.edge.finished)
     if len(told) != len(schedule.edge.finished):
@@ -266,7 +266,7 @@ def judge_what_was(seed: int, schedule: Judged, relays: Iterable[Relay]) -> Verd
 
 
 def _judge_backend(schedule: Judged, backend: Backend, faults: list[str]) -> int:
-    """Exactly one end of each conversation is told, and it is the device's where that has one. Returns interrupts that crossed it."""
+    """Exactly one end of each conversation is reported: the device's, if it has one. Returns the number of interrupts that crossed it."""
     at_device = dict(schedule.edge.finished)
     crossed = 0
     for cid in backend.said:
@@ -292,7 +292,7 @@ def _judge_backend(schedule: Judged, backend: Backend, faults: list[str]) -> int
 
 
 def _judge_relay(relay: Relay, faults: list[str]) -> None:
-    """Nothing lives on in the relay, and what is over stays over."""
+    """No conversation remains active in the relay, and ended ones stay ended."""
     faults += [f"the relay still plays {list(session.deliveries)}" for session in relay.sessions() if session.deliveries]
     for publisher in relay.publishers.known():
         left = [*publisher.conversations, *publisher.unopened]

@@ -1,4 +1,4 @@
-"""What each conversation sounds like, and how much of it was said."""
+"""The sound of each conversation, and how much of it was sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNALS: dict[int, Pcm] = {}
 
 
 def signal_of(number: int) -> Pcm:
-    """The sound of the conversation of this number: noise without zeros, and no two sound alike."""
+    """The sound of the conversation with this number: noise without zeros, unique to it."""
     if number not in _SIGNALS:
         _SIGNALS[number] = np.random.default_rng(number).integers(1, 30_000, LONGEST_FRAMES, np.int16)
     return _SIGNALS[number]
@@ -28,21 +28,21 @@ class Sounds:
         self.said_frames: dict[str, int] = {}
 
     def begin(self) -> str:
-        """A new conversation; returns its id."""
+        """Register a new conversation; returns its id."""
         conversation_id = str(len(self.signals))
         self.signals[conversation_id] = signal_of(len(self.signals))
         self.said_frames[conversation_id] = 0
         return conversation_id
 
     def first(self) -> bytes:
-        """The first sound of the conversation that begins next."""
+        """The first sound of the next conversation."""
         return signal_of(len(self.signals))[:PAYLOAD_FRAMES].astype("<i2").tobytes()
 
     def following(self, conversation_id: str) -> bytes:
-        """What it says next; nothing more once it was long enough."""
+        """Its next sound; empty once it is long enough."""
         at = self.said_frames[conversation_id]
         return self.signals[conversation_id][at : at + PAYLOAD_FRAMES].astype("<i2").tobytes()
 
     def took(self, conversation_id: str, data: bytes) -> None:
-        """So much of it was said."""
+        """Record that `data` was sent."""
         self.said_frames[conversation_id] += len(data) // 2

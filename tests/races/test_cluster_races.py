@@ -1,4 +1,4 @@
-"""Relays that are killed, parted and cut off, clients that change them, and all that `test_races` has; `scripts/races` runs more."""
+"""Killed, partitioned and disconnected relays, clients that change relays, and all cases of `test_races`; `scripts/races` runs more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_conversation_of_a_cluster_ends_once() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(14_400)
 def test_many_more_schedules_of_a_cluster(request: pytest.FixtureRequest) -> None:
-    """`--cases` schedules from `--seed` on."""
+    """Runs `--cases` schedules from `--seed` on."""
     first, count = request.config.getoption("--seed"), request.config.getoption("--cases") or 10_000
     verdicts = [judge_cluster(seed) for seed in range(first, first + count)]
     counts = {name: sum(getattr(verdict, name) for verdict in verdicts) for name in ("conversations", "cuts", "crossed")}

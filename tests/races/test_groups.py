@@ -1,4 +1,4 @@
-"""Conversations whose devices are at several relays: whole relays in virtual time."""
+"""Conversations whose devices are at several relays: complete relays in virtual time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scene = Callable[[ClusterSchedule], Awaitable[None]]
 
 
 async def play(members: str, scene: Scene, seed: int) -> None:
-    """Publishers are at `x`, members where `members` says; all conversations have to be heard whole, everywhere, and end once."""
+    """Publishers are at `x`, members at the relays in `members`; every member must play every conversation completely, with one end."""
     schedule = ClusterSchedule(seed, MEMBERS)
     at = dict(zip(schedule.edges, members, strict=True)) | dict.fromkeys(schedule.backends, "x")
     await schedule.begin(NAMES, at)
@@ -36,7 +36,7 @@ async def play(members: str, scene: Scene, seed: int) -> None:
 
 
 async def speak(schedule: ClusterSchedule) -> None:
-    """Three conversations, one after the other."""
+    """Publish three conversations, one after another."""
     for _ in range(3):
         for _ in range(4):
             schedule.backends[0].speak(OnPlaying.QUEUE, 4, end=False)
@@ -45,7 +45,7 @@ async def speak(schedule: ClusterSchedule) -> None:
 
 
 async def speak_while_the_publisher_moves(schedule: ClusterSchedule) -> None:
-    """Each part goes on where it is."""
+    """Each member's part continues at its relay."""
     for _ in range(6):
         schedule.backends[0].speak(OnPlaying.QUEUE, 4, end=False)
         await schedule.wait(0.1)
@@ -54,7 +54,7 @@ async def speak_while_the_publisher_moves(schedule: ClusterSchedule) -> None:
 
 
 async def speak_while_a_member_moves(schedule: ClusterSchedule) -> None:
-    """To a relay that has nothing of it."""
+    """The member moves to a relay that has no part of the conversation."""
     for _ in range(6):
         schedule.backends[0].speak(OnPlaying.QUEUE, 4, end=False)
         await schedule.wait(0.1)
@@ -75,5 +75,5 @@ async def speak_while_a_member_moves(schedule: ClusterSchedule) -> None:
     ],
 )
 def test_all_members_hear_all_of_it(members: str, scene: Scene, seed: int) -> None:
-    """Wherever they are."""
+    """All members play all of it, at any relay."""
     run_virtual(play(members, scene, seed))

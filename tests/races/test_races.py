@@ -24,7 +24,7 @@ async def test_every_conversation_ends_once_and_none_is_heard_after_its_end(firs
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 async def test_many_more_schedules(request: pytest.FixtureRequest) -> None:
-    """`--cases` schedules from `--seed` on."""
+    """Runs `--cases` schedules from `--seed` on."""
     first, count = request.config.getoption("--seed"), request.config.getoption("--cases") or 10_000
     verdicts = [judge(seed) for seed in range(first, first + count)]
     counts = {name: sum(getattr(verdict, name) for verdict in verdicts) for name in ("conversations", "cuts", "crossed")}

@@ -1,4 +1,4 @@
-"""An event loop whose time is virtual: it passes at once where nobody has anything to do, and stands still otherwise."""
+"""An event loop with virtual time, which advances only while all tasks wait, and then immediately."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Result = TypeVar("Result")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Never waits: the time that it was to wait for has passed."""
+    """Never waits: advances virtual time by the timeout instead."""
 
     passed_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """See `selectors`. Raises `RuntimeError` if everybody waits forever."""
+        """See `selectors`. Raises `RuntimeError` if all tasks wait forever."""
         if timeout is None:
             raise RuntimeError("everybody waits, and nothing can happen any more")
         self.passed_s += max(0.0, timeout)
@@ -24,7 +24,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For tasks that wait for each other and for time, and for nothing outside."""
+    """For tasks that wait only for each other and for time, never for external events."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -36,6 +36,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run it to its end; cancel what is left."""
+    """Run a coroutine to its end, then cancel remaining tasks."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

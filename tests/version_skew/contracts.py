@@ -1,4 +1,4 @@
-"""Other versions of the wire: the first one, stored, and one that is to come, made of today's. Both in pools of their own."""
+"""Other versions of the protocol: the stored first one, and a future one derived from today's. Each has its own descriptor pool."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from avatar_relay.v1 import admin_service_pb2, device_service_pb2, media_pb2, pu
 
 PACKAGE = "avatar_relay.v1"
 FIRST = Path(__file__).parent / "first.binpb"
-"""The wire as it was first: without resuming at the publisher's leg, and without joined requests."""
+"""The first version of the protocol: publishers cannot resume, and requests are not joined."""
 LATER_NUMBER = 1_000
-"""Of each field, enumerator and `oneof` member that today's version does not know."""
+"""Number of each field, enumerator and `oneof` member that today's version does not know."""
 _FIELD, _MEMBER = "later_words", "later_message"
 
 
@@ -41,30 +41,30 @@ class Contract:
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
     def build(self, name: str, **fields: Any) -> Message:
-        """A message with these fields, and with all that its version has beside them."""
+        """A message with these fields, and any additional ones of its version."""
         message: Message = self.type(name)(**fields)
         _adorn(message)
         return message
 
     @property
     def is_later(self) -> bool:
-        """Whether it has what today's version does not know."""
+        """Whether it is later than today's version."""
         return _FIELD in self.type("Ping").DESCRIPTOR.fields_by_name
 
     def unknown(self, name: str) -> Message:
-        """A message whose `oneof` says something that only a later version knows."""
+        """A message whose `oneof` member is known only to a later version."""
         message: Message = self.type(name)()
         getattr(message, _MEMBER).words = "?"
         return message
 
 
 def first() -> Contract:
-    """The wire as it was first."""
+    """The first version of the protocol."""
     return Contract("first", FileDescriptorSet.FromString(FIRST.read_bytes()))
 
 
 def later() -> Contract:
-    """Today's wire with one more field in each message, one more member in each `oneof`, one more value in each enumeration."""
+    """Today's protocol with an additional field in each message, member in each `oneof`, and value in each enumeration."""
     files: dict[str, FileDescriptorProto] = {}
     for module in (media_pb2, device_service_pb2, publisher_service_pb2, admin_service_pb2):
         _collect(module.DESCRIPTOR, files)
@@ -95,7 +95,7 @@ def _extend_message(message: DescriptorProto) -> None:
     for enum in enums:
         _extend_enum(enum)
     number = LATER_NUMBER
-    if message.oneof_decl and not message.oneof_decl[0].name.startswith("_"):  # those are of `optional` fields
+    if message.oneof_decl and not message.oneof_decl[0].name.startswith("_"):  # those belong to `optional` fields
         later = message.nested_type.add(name="Later")
         later.field.add(name="words", number=1, type=FieldDescriptorProto.TYPE_STRING, label=FieldDescriptorProto.LABEL_OPTIONAL)
         member = message.field.add(name=_MEMBER, number=number, type=FieldDescriptorProto.TYPE_MESSAGE, oneof_index=0)

@@ -1,4 +1,4 @@
-"""Peers of other versions: a whole conversation passes, and what this version does not know is ignored, or refused by name."""
+"""Peers of other versions: a whole conversation works, and unknown data is ignored, or refused with its name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def contract(request: pytest.FixtureRequest) -> Contract:
 
 
 class Peer(Stream):
-    """A device's or publisher's end of a stream, in its own version of the wire."""
+    """A device's or publisher's end of a stream, in its own version of the protocol."""
 
     def __init__(self, channel: grpc.aio.Channel, contract: Contract, service: str, method: str) -> None:
         self._contract, self._name = contract, f"{method}Request"
@@ -64,13 +64,13 @@ class Peer(Stream):
         super().__init__(open_(), lambda **fields: contract.build(self._name, **fields))
 
     async def say_unknown(self) -> None:
-        """Something that only a later version knows."""
+        """Send a message that only a later version knows."""
         if self._contract.is_later:
             await self.call.write(self._contract.unknown(self._name))
 
 
 async def attached(relay: Wired, contract: Contract, **more: Any) -> Peer:
-    """A device of that version, with its welcome."""
+    """Attach a device of that version, and read its welcome."""
     device = Peer(relay.channel, contract, "DeviceService", "Attach")
     await device.say(hello=HELLO | more)
     await device.hear("welcome")
@@ -78,7 +78,7 @@ async def attached(relay: Wired, contract: Contract, **more: Any) -> Peer:
 
 
 async def introduced(relay: Wired, contract: Contract) -> Peer:
-    """A publisher of that version, with its welcome."""
+    """Connect a publisher of that version, and read its welcome."""
     publisher = Peer(relay.channel, contract, "PublisherService", "Publish")
     await publisher.say(hello={"publisher_id": "backend", "protocol_version": 1})
     await publisher.hear("welcome")
@@ -87,20 +87,20 @@ async def introduced(relay: Wired, contract: Contract) -> Peer:
 
 @contextmanager
 def playing(address: str, folder: Path) -> Iterator[SimulatedDevice]:
-    """Today's link to a relay, with a player that hears everything in no time. The caller kills it."""
+    """Today's link to a relay, with a player that plays everything instantly. The caller kills it."""
     with History(folder / "history.tsv") as history:
         yield SimulatedDevice("lobby", address, history, random.Random(1))
 
 
 async def until(condition: Any) -> None:
-    """Wait for what must come."""
+    """Wait until `condition` returns true."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - it tells nobody
+        while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 
 def test_the_versions_differ_from_today() -> None:
-    """One lacks what came since, the other has what is to come."""
+    """The first lacks later additions; the later one has additions."""
     assert "joined" not in first().type("PublishRequest").DESCRIPTOR.fields_by_name
     assert not first().is_later
     assert later().is_later
@@ -111,7 +111,7 @@ def test_the_versions_differ_from_today() -> None:
 
 
 async def test_a_device_of_another_version_plays_a_conversation(contract: Contract) -> None:
-    """Today's publisher learns its end; what a later device says beside is ignored."""
+    """Today's publisher receives its end; additional data of a later device is ignored."""
     async with wired() as relay:
         device = await attached(relay, contract)
         await device.say_unknown()
@@ -136,7 +136,7 @@ async def test_a_device_of_another_version_plays_a_conversation(contract: Contra
 
 
 async def test_a_publisher_of_another_version_is_played(contract: Contract, tmp_path: Path) -> None:
-    """Today's client hears it whole; what a later publisher says beside is ignored."""
+    """Today's client plays all of it; additional data of a later publisher is ignored."""
     async with wired() as relay:
         with playing(relay.address, tmp_path) as device:
             await until(lambda: device.link.status.attached)
@@ -163,7 +163,7 @@ async def test_a_publisher_of_another_version_is_played(contract: Contract, tmp_
     ids=lambda value: "" if isinstance(value, dict) else str(value),
 )
 async def test_an_opening_that_only_a_later_version_knows_is_refused_by_name(said: dict[str, Any], reason: Reason) -> None:
-    """The stream lives, and the next conversation is opened."""
+    """The stream stays open, and the next conversation is opened."""
     async with wired() as relay:
         await attached(relay, later())
         publisher = await introduced(relay, later())
@@ -176,7 +176,7 @@ async def test_an_opening_that_only_a_later_version_knows_is_refused_by_name(sai
 
 
 async def test_a_payload_of_a_later_kind_fails_its_conversation_by_name() -> None:
-    """What came before plays out."""
+    """Payloads received before it are played."""
     async with wired() as relay:
         device, publisher = await attached(relay, later()), await introduced(relay, later())
         await publisher.say(open={"open": {"conversation_id": "c1", **FORMATS}, "targets": ["lobby"]})
@@ -185,12 +185,12 @@ async def test_a_payload_of_a_later_kind_fails_its_conversation_by_name() -> Non
         await publisher.say(media={"conversation_id": "c1", "payloads": [PAYLOADS[0] | {"kind": LATER_NUMBER}]})
         assert Reason.PAYLOAD_INVALID in str((await publisher.hear("conversation_error")).status.details[0].value)
         await device.hear("open")
-        assert {(await device.hear("media")).payloads[0].kind for _ in PAYLOADS} == {1, 2}  # a message each: little is on its way at first
+        assert {(await device.hear("media")).payloads[0].kind for _ in PAYLOADS} == {1, 2}  # one message each: little is in flight at first
         assert (await device.hear("end")).last_audio_seq == 1
 
 
 async def test_a_device_that_knows_later_formats_only_gets_what_it_knows() -> None:
-    """No sound that it could not decode; without motion that it could show, the sound."""
+    """It gets no sound that it cannot decode, and only the sound if it cannot show the motion."""
     async with wired() as relay:
         publisher = await introduced(relay, later())
         await attached(relay, later(), device_id="deaf", codecs=[LATER_NUMBER])
@@ -203,7 +203,7 @@ async def test_a_device_that_knows_later_formats_only_gets_what_it_knows() -> No
 
 
 async def test_an_event_about_a_later_kind_ends_the_stream_by_name() -> None:
-    """The device learns what was wrong."""
+    """The device is notified of the reason."""
     async with wired() as relay:
         device = await attached(relay, later())
         await device.say(event={"event_id": 1, "conversation_id": "c1", "dropped": {"kind": LATER_NUMBER, "payloads": 1}})
@@ -212,7 +212,7 @@ async def test_an_event_about_a_later_kind_ends_the_stream_by_name() -> None:
 
 
 async def test_a_volume_reaches_a_device_of_another_version(contract: Contract) -> None:
-    """At once, and when it comes back; an earlier one stores nothing and confirms nothing, so that the relay keeps it."""
+    """At once, and on reconnect; an earlier device neither stores nor confirms it, so the relay keeps it."""
     async with wired() as relay:
         device = await attached(relay, contract)
         request = admin_service_pb2.SetVolumeRequest(device_id="lobby", volume=media_pb2.SetVolume(gain=0.25))
@@ -230,14 +230,14 @@ async def test_a_volume_reaches_a_device_of_another_version(contract: Contract) 
 
 
 class OtherRelay:
-    """Enough of a relay to carry one conversation, in its version of the wire."""
+    """A minimal relay for one conversation, in its version of the protocol."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self.heard: list[Any] = []
 
     async def attach(self, requests: AsyncIterator[Any], _context: object) -> AsyncIterator[Any]:
-        """A device's stream: one conversation, behind one that it cannot know."""
+        """A device's stream: one conversation, after one that the device does not understand."""
         say = self._saying("AttachResponse")
         await anext(requests)
         yield say(welcome={"session_token": "t", "limits": LIMITS, "server_time_us": 1})
@@ -251,7 +251,7 @@ class OtherRelay:
             self.heard.append(request)
 
     async def publish(self, requests: AsyncIterator[Any], _context: object) -> AsyncIterator[Any]:
-        """A publisher's stream: everything is opened, and finishes when its end was said."""
+        """A publisher's stream: every conversation is opened, and finishes when its end is received."""
         say = self._saying("PublishResponse")
         async for request in requests:
             self.heard.append(request)
@@ -279,7 +279,7 @@ class OtherRelay:
 
 @asynccontextmanager
 async def other_relay(contract: Contract) -> AsyncIterator[tuple[OtherRelay, str]]:
-    """It listens; gives its HOST:PORT."""
+    """Run the relay; yields it and its HOST:PORT."""
     relay, server = OtherRelay(contract), grpc.aio.server()
     for service, method, behaviour in (("DeviceService", "Attach", relay.attach), ("PublisherService", "Publish", relay.publish)):
         request = contract.type(f"{method}Request").FromString
@@ -294,7 +294,7 @@ async def other_relay(contract: Contract) -> AsyncIterator[tuple[OtherRelay, str
 
 
 async def test_the_client_plays_what_a_relay_of_another_version_says(contract: Contract, tmp_path: Path) -> None:
-    """To its end; a message that it does not know is counted, a conversation that it cannot play is refused by name."""
+    """To its end; an unknown message is counted, a conversation that it cannot play is refused with its name."""
     async with other_relay(contract) as (relay, address):
         with playing(address, tmp_path) as device:
 
@@ -315,7 +315,7 @@ async def test_the_client_plays_what_a_relay_of_another_version_says(contract: C
 
 
 async def test_the_library_speaks_through_a_relay_of_another_version(contract: Contract) -> None:
-    """Each message by itself if the relay does not know joined ones; the end is heard."""
+    """Messages are sent separately if the relay does not support joined ones; the end is received."""
     async with other_relay(contract) as (relay, address), Publisher.connect(address) as publisher:
         avatar = publisher.avatar("lobby", audio_format=AUDIO, motion_format=MOTION)
         cid = await avatar.yield_audio_data(SOUND, end=True)

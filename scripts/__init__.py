@@ -1,7 +1,7 @@
-"""What is run by hand: the demo, the checks, the benches, and what they share.
+"""Commands run by hand: the demo, checks and benchmarks, and their shared code.
 
-The edge client's command line keeps numpy's algebra to one thread before it is loaded; scripts that bring the client up by themselves
-do so here, for all of them.
+The edge client's command line limits numpy's linear algebra to one thread before loading it. Scripts that start the client themselves
+rely on this package to do the same.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Peer `bare`: a player as the tutorials of grpc.aio and PyAudio teach it, to compare ours with.
+"""Peer `bare`: a player in the style of the grpc.aio and PyAudio tutorials, for comparison with ours.
 
     python -m scripts.bench.bare_player ADDRESS DEVICE
 
-It reads one payload in a message; sound goes into PyAudio by blocking writes on a thread, motion becomes rows of weights in a list.
-It has no jitter buffer, no clock, no credit, no reports, and resamples nothing: ALSA does.
+It reads one payload per message; sound is written to PyAudio by blocking writes on a thread, motion becomes rows of weights in a list.
+It has no jitter buffer, clock, credit or reports, and leaves resampling to ALSA.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEPT_ROWS = 1_000
 
 
 async def play(address: str, device: str) -> None:
-    """Until the server ends the stream."""
+    """Play until the server ends the stream."""
     audio = initialize()
     index = next(i for i in range(audio.get_device_count()) if audio.get_device_info_by_index(i)["name"] == device)
     stream = audio.open(

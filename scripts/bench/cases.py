@@ -1,4 +1,4 @@
-"""What is measured: the cases, as data."""
+"""The benchmark cases, as data."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from enum import StrEnum
 from tests.lab.stamp import AUDIO_BYTES, MOTION_BYTES
 
 WINDOW_BYTES = 240 * MOTION_BYTES
-"""As large as AvatarKit's windows of motion in its recorded conversations, about 50 KB."""
+"""Size of AvatarKit's motion windows in recorded conversations, about 50 KB."""
 
 
 WARM_UP_S = 0.7
-"""Under load, before the measured stretch."""
+"""Warm-up under load before the measured interval."""
 
 
 class Shape(StrEnum):
-    """How payloads are made."""
+    """How payloads are generated."""
 
     BURST = "burst"
-    """Whole utterances at once, as fast as the contender takes them."""
+    """Whole utterances at once, as fast as the contender accepts them."""
     WINDOWS = "windows"
-    """The same with windows of motion after the first sound."""
+    """As `BURST`, with windows of motion after the first sound."""
     PACED = "paced"
-    """In real time: at `audio_us` and `motion_us` in each session."""
+    """In real time: every `audio_us` and `motion_us` in each session."""
     IDLE = "idle"
-    """Devices are attached, and nothing plays."""
+    """Devices are attached, but nothing plays."""
     FIRST = "first"
-    """How long the first sound takes, on a new connection and on one that stands."""
+    """Latency of the first sound, on a new and on an established connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One load. `fan_out` devices hear each session."""
+    """One load. Each session has `fan_out` devices."""
 
     name: str
     title: str
@@ -43,9 +43,9 @@ class Case:
     audio_bytes: int = AUDIO_BYTES
     motion_bytes: int = MOTION_BYTES
     audio_us: int = 20_000
-    """Between payloads of sound."""
+    """Interval between sound payloads."""
     motion_us: int = 33_333
-    """Between payloads of motion."""
+    """Interval between motion payloads."""
 
 
 BURST = Case("burst", "burst, 1 → 1", Shape.BURST)
@@ -64,7 +64,7 @@ REAL = Case(
     audio_us=100_000,
     motion_us=2_000_000,
 )
-"""As AvatarKit's Server SDK hands it out: 100 ms of PCM in a payload, and windows of motion of 2 s."""
+"""The format of AvatarKit's Server SDK: 100 ms of PCM per payload, and 2 s motion windows."""
 QUICK = replace(REAL, name="quick", title="the same at 1.5 times real time", audio_us=66_667, motion_us=1_333_333)
 IDLE = Case("idle", "400 idle devices", Shape.IDLE, sessions=400, seconds=10.0)
 FIRST = Case("first", "first sound", Shape.FIRST, seconds=0.0)

@@ -1,6 +1,6 @@
-"""The contest: every contender meets every case, in rounds, in alternating order; medians and ratios of one run.
+"""The contest: runs every contender on every case, in rounds with alternating order; medians and ratios of one run.
 
-Server and load generator are processes of their own, each on a core of its own. A round starts each server anew.
+Server and load generator are separate processes, each on its own core. Each round restarts each server.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from scripts.bench.cases import WARM_UP_S, Case
 START_S = 30.0
 MEASURE_S = 120.0
 AROUND_S = 0.6
-"""What a measurement takes beside its stretch: two programs start, warm up and end. For telling beforehand how long all will take."""
+"""Overhead of a measurement, for estimating the total time: two programs start, warm up and end."""
 OURS = ("-m", "relay_server", "--listen", "127.0.0.1:0")
 UVLOOP = "scripts.bench.contenders.on_uvloop"
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
 UNBOUNDED = {"AVATAR_RELAY_MAX_PAYLOADS_PER_SECOND": "10000000"}
-"""A publisher may say only so much in a second, and a burst here is more than that."""
+"""Raises the limit on a publisher's payload rate, which a burst here exceeds."""
 
 
 class BenchError(Exception):
-    """A measurement could not be made; the text says why."""
+    """A measurement failed; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ CONTENDERS = {
 
 Figures = dict[str, float]
 Results = dict[str, dict[str, list[Figures]]]
-"""By case and contender, one entry a round."""
+"""Figures by case and contender, one entry per round."""
 
 
 def cores() -> tuple[int, int]:
@@ -82,7 +82,7 @@ def _command(*arguments: str) -> list[str]:
 
 @contextmanager
 def serving(contender: Contender) -> Iterator[tuple[str, int]]:
-    """A contender's server on its core; gives its address and process id. Raises `BenchError`."""
+    """Run a contender's server on its core; yields its address and process id. Raises `BenchError`."""
     with tempfile.TemporaryDirectory() as folder:
         port_file, log = Path(folder) / "port", Path(folder) / "log"
         with log.open("wb") as output:
@@ -107,7 +107,7 @@ def serving(contender: Contender) -> Iterator[tuple[str, int]]:
 
 
 def measure(contender: Contender, case: Case) -> Figures:
-    """One case on one contender. Raises `BenchError`."""
+    """Measure one case on one contender. Raises `BenchError`."""
     with serving(contender) as (address, pid):
         command = _command("-m", "scripts.bench.load", contender.clients, case.name, "--address", address, "--server-pid", str(pid))
         command += ["--seconds", str(case.seconds), "--sessions", str(case.sessions)]
@@ -133,7 +133,7 @@ Matches = Sequence[tuple[Case, Sequence[str]]]
 
 
 def run(matches: Matches, rounds: int, say: Callable[[str], None]) -> Iterator[Results]:
-    """All matches, round after round: all results so far after each. The order of contenders turns round from one to the next."""
+    """Run all matches in rounds; yields all results so far after each. The order of contenders alternates."""
     results: Results = {case.name: {name: [] for name in names} for case, names in matches}
     for number in range(rounds):
         for case, names in matches:
@@ -153,7 +153,7 @@ def _short(figures: Figures) -> list[tuple[str, float]]:
 
 
 def expected_s(matches: Matches, rounds: int) -> float:
-    """About how long a contest takes."""
+    """Estimated duration of a contest."""
     return rounds * sum((AROUND_S + WARM_UP_S + case.seconds) * len(names) for case, names in matches)
 
 

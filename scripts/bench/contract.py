@@ -1,4 +1,4 @@
-"""What the load generator asks of each contender's clients, and what a contender is started with."""
+"""The interface of the contenders' clients to the load generator, and the command line of their servers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Protocol
 
 MAX_JOINED_BYTES = 64 << 10
 QUEUE_PAYLOADS = 256
-"""What a relay queues for a device before its publisher waits."""
+"""Number of payloads that a relay queues for a device before its publisher waits."""
 
 
 class Clients(Protocol):
-    """Publishers and devices of one contender. `received` is told each payload that came to a device, in order."""
+    """Publishers and devices of one contender. `received` is called with each payload that a device receives, in order."""
 
     async def attach(self, session: int, device: int) -> None:
-        """A device that gets what is published on a session; returns once it will."""
+        """Attach a device to a session; returns once it will receive that session's payloads."""
         ...
 
     async def publish(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> None:
-        """Hand over payloads as a backend of this kind would; waits where the contender does."""
+        """Publish payloads as a backend of this kind would; waits when the contender does."""
         ...
 
     async def close(self) -> None:
-        """End all."""
+        """Close all clients."""
         ...
 
 
@@ -38,7 +38,7 @@ def interleaved(audio: Sequence[bytes], motion: Sequence[bytes]) -> list[bytes]:
 
 
 def port_file() -> Path:
-    """The command line of a contender's server: where to write the port when it listens."""
+    """Parse a contender's command line: the file for the port on which it listens."""
     parser = argparse.ArgumentParser(description="One contender of scripts/bench/relay.")
     parser.add_argument("--port-file", type=Path, required=True)
     path: Path = parser.parse_args().port_file
@@ -46,7 +46,7 @@ def port_file() -> Path:
 
 
 def listening(path: Path, port: int) -> None:
-    """Say that the server listens."""
+    """Report that the server is listening on `port`."""
     unfinished = path.with_suffix(".part")
     unfinished.write_text(f"{port}\n", encoding="ascii")
     unfinished.rename(path)

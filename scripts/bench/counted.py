@@ -42,7 +42,7 @@ class _Counter:
 
 
 def main() -> None:
-    """Become the server."""
+    """Run the server in this process."""
     counter = _Counter()
     signal.signal(signal.SIGUSR1, counter.begin)
     signal.signal(signal.SIGUSR2, counter.end)

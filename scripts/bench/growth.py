@@ -1,4 +1,4 @@
-"""How cost grows with work, for our relay alone: CPU per payload, latency and memory over sessions, memory over idle devices."""
+"""Measures the growth of our relay's cost: CPU per payload, latency and memory by sessions, memory by idle devices."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CPU, P99, ACTIVE, IDLE = "cpu_us_by_sessions", "p99_ms_by_sessions", "rss_kb_by_
 SESSIONS = (1, 10, 50, 100)
 SECONDS = 2.0
 TYPICAL_S = 15.0
-"""What the curves over sessions take, a round, about; and …"""
+"""Approximate duration of a round of the session curves."""
 TYPICAL_MEMORY_S = 10.0
-"""… those over idle devices."""
+"""Approximate duration of a round of the idle-device curve."""
 IDLE_DEVICES = (1, 100, 1_000)
 SETTLE_S = 2.0
 DEVICES_PER_CHANNEL = 50
@@ -48,7 +48,7 @@ async def idle(address: str, count: int) -> None:
 
 
 def memory(count: int) -> float:
-    """The relay's memory in KB with so many idle devices. Raises `BenchError`."""
+    """The relay's memory in KB with `count` idle devices. Raises `BenchError`."""
     with serving(CONTENDERS["ours"]) as (address, pid):
         if not count:
             return resident_kib(pid)
@@ -64,7 +64,7 @@ def memory(count: int) -> float:
 
 
 def growth(rounds: int, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """All curves, each by number: CPU and latency are medians of `rounds`, memory is the most of them. Raises `BenchError`."""
+    """All curves, each by number: CPU and latency are medians of `rounds`, memory is their maximum. Raises `BenchError`."""
     curves: dict[str, dict[str, float]] = {name: {} for name in (CPU, P99, ACTIVE, IDLE)}
     for sessions in SESSIONS:
         measured = [measure(CONTENDERS["ours"], replace(PACED, sessions=sessions, seconds=SECONDS)) for _ in range(rounds)]
@@ -81,8 +81,8 @@ def growth(rounds: int, say: Callable[[str], None]) -> dict[str, dict[str, float
 
 
 def steepest(curve: Mapping[float, float]) -> tuple[float, float]:
-    """The slope of a curve over its first step, and the largest over a later one. A curve that grows no faster than its number has
-    no later slope above the first. At least three points, by number.
+    """The slope of a curve over its first step, and the largest over a later one. If growth is at most linear, no later slope
+    exceeds the first. `curve` has at least three points, by number.
     """
     points = sorted(curve.items())
     slopes = [(later - earlier) / (more - fewer) for (fewer, earlier), (more, later) in pairwise(points)]

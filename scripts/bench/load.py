@@ -1,8 +1,8 @@
-"""The load generator: one for all contenders, in a process of its own. Prints what it measured as JSON.
+"""The load generator, the same for all contenders, in its own process. Prints the figures as JSON.
 
-It makes stamped payloads, hands them to a contender's clients, and takes the time when they come back. The server's CPU
-is the kernel's: the process's CPU clock, read when the measured stretch begins and when it ends; so are its memory and the
-bytes of its connections, which are told as a multiple of the payloads' own on both legs.
+It passes stamped payloads to a contender's clients, and measures when devices receive them. The server's CPU is its
+process CPU clock, read at the start and end of the measured interval. Memory and connection bytes are also the kernel's
+figures; bytes are reported as a multiple of the payload bytes on both legs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tests.lab.restarted_programs import resident_kib
 from tests.lab.stamp import age_us, audio_payload, motion_payload, now_us, read_stamp
 
 UTTERANCE = 200
-"""Payloads of each kind that a burst hands over at once: 4 s of speech."""
+"""Payloads of each kind that a burst publishes at once: 4 s of speech."""
 WINDOWS_AT_ONCE = 8
 DRAIN_S = 10.0
 TURNS = 20
-"""Repetitions of the first sound on a connection that stands."""
+"""Repetitions of the first sound on an established connection."""
 CLIENTS = {
     "ours": ("ours", "Clients"),
     "ours, tick": ("ours", "TickingClients"),
@@ -61,7 +61,7 @@ def switches(pid: int) -> int:
 
 
 class Meter:
-    """What came, and what it cost."""
+    """Measures the payloads received and their cost."""
 
     def __init__(self, server_pid: int, port: int, fan_out: int) -> None:
         self._pid = server_pid
@@ -75,7 +75,7 @@ class Meter:
         self.moved = asyncio.Event()
 
     def received(self, data: bytes) -> None:
-        """A payload came to a device."""
+        """Record a payload received by a device."""
         self.came += 1
         self.raw_bytes += len(data)
         if self.measuring:
@@ -83,7 +83,7 @@ class Meter:
         self.moved.set()
 
     def begin(self) -> None:
-        """The measured stretch begins."""
+        """Start the measured interval."""
         self.measuring = True
         self._came, self._raw, self._wire = self.came, self.raw_bytes, wire_bytes(self._port)
         self._began = time.monotonic()
@@ -92,7 +92,7 @@ class Meter:
         self._cpu, self._own, self._switched = time.clock_gettime(self._clock), time.process_time(), switches(self._pid)
 
     def end(self) -> dict[str, float]:
-        """… and ends; the figures."""
+        """End the measured interval; returns the figures."""
         cpu, own, wall = time.clock_gettime(self._clock) - self._cpu, time.process_time() - self._own, time.monotonic() - self._began
         self.measuring = False
         came = self.came - self._came
@@ -112,7 +112,7 @@ class Meter:
         return figures | counted | {f"{name}_ms": value / 1_000 for name, value in percentiles(self.ages_us).items()}
 
     def _calls(self) -> float:
-        """Python calls of a server that counts them."""
+        """Number of Python calls, for a server that counts them."""
         os.kill(self._pid, signal.SIGUSR2)
         file, deadline = Path(os.environ[COUNT_FILE]), time.monotonic() + DRAIN_S
         while not file.exists() and time.monotonic() < deadline:
@@ -120,14 +120,14 @@ class Meter:
         return float(sum(json.loads(file.read_text()).values()))
 
     def idle(self, devices: int) -> dict[str, float]:
-        """The figures of a stretch in which nothing was sent: CPU and switches of each device in a second."""
+        """The figures of an interval without payloads: CPU and context switches per device and second."""
         cpu, wall = time.clock_gettime(self._clock) - self._cpu, time.monotonic() - self._began
         switched = switches(self._pid) - self._switched
         return {"idle_us_per_s": cpu * 1e6 / wall / devices, "idle_switches_per_s": switched / wall / devices}
 
 
 async def burst(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
-    """Utterance after utterance. What is on its way when the stretch begins is there again when it ends."""
+    """Publish one utterance after another. The amount in flight is the same at the start and the end of the interval."""
     number, handed = 0, 0
     motions = UTTERANCE if case.shape is Shape.BURST else WINDOWS_AT_ONCE
     began = time.monotonic()
@@ -148,7 +148,7 @@ async def burst(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
 
 
 async def until(meter: Meter, count: int) -> None:
-    """Wait until so many payloads came."""
+    """Wait until `count` payloads were received."""
     await asyncio.sleep(0)
     while meter.came < count:
         meter.moved.clear()
@@ -157,7 +157,7 @@ async def until(meter: Meter, count: int) -> None:
 
 
 def schedule(case: Case) -> list[tuple[int, int, bool]]:
-    """When each payload is due (µs), of which session, whether motion: the sessions' payloads of each kind are spread evenly."""
+    """Due time (µs), session, and whether it is motion, of each payload; the sessions' payloads of each kind are spread evenly."""
     due = []
     for session in range(case.sessions):
         for step_us, is_motion in ((case.audio_us, False), (case.motion_us, True)):
@@ -167,7 +167,7 @@ def schedule(case: Case) -> list[tuple[int, int, bool]]:
 
 
 async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
-    """All sessions in real time. The generator's own lateness is told beside the latencies."""
+    """Publish all sessions in real time. The generator's own lateness is reported in addition to the latencies."""
     late_us: list[int] = []
     began_us = now_us()
     payloads = schedule(case)
@@ -188,7 +188,7 @@ async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
 
 
 async def idle(meter: Meter, case: Case) -> dict[str, float]:
-    """Nothing is sent: what the connections themselves cost."""
+    """Send nothing; measures the cost of idle connections."""
     await asyncio.sleep(WARM_UP_S)
     meter.begin()
     await asyncio.sleep(case.seconds)
@@ -196,7 +196,7 @@ async def idle(meter: Meter, case: Case) -> dict[str, float]:
 
 
 async def first(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
-    """The first payload of a publisher that connects for it, then of ones that follow when all was quiet."""
+    """Measure the first payload on a new connection, then later ones on the same connection after quiet periods."""
     waits_ms: list[float] = []
     for turn in range(1 + TURNS):
         began = time.monotonic()
@@ -209,7 +209,7 @@ async def first(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
 
 
 async def measure(contender: str, case: Case, address: str, server_pid: int) -> dict[str, float]:
-    """One case on one contender."""
+    """Measure one case on one contender."""
     module, name = CLIENTS[contender]
     meter = Meter(server_pid, int(address.rpartition(":")[2]), case.fan_out)
     clients: Clients = getattr(import_module(f"scripts.bench.contenders.{module}"), name)(address, meter.received)
@@ -231,7 +231,7 @@ async def measure(contender: str, case: Case, address: str, server_pid: int) -> 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One measurement."""
+    """Run one measurement."""
     parser = argparse.ArgumentParser(description="The load generator of scripts/bench/relay; not called by hand.")
     parser.add_argument("contender", choices=sorted(CLIENTS))
     parser.add_argument("case", choices=[case.name for case in CASES])

@@ -41,13 +41,13 @@ MATCHES = {
 START_UP, SESSIONS, GROWTH, TRACING = "start-up", "sessions", "growth", "tracing"
 USUAL = (*(case.name for case in CASES), START_UP, SESSIONS, GROWTH)
 EVERYTHING = "all"
-"""Tracing too, which is counted in instructions: it takes its time, and does not mind a busy machine."""
+"""Includes tracing, which is counted in instructions: slow, but independent of machine load."""
 ROUNDS = 5
 QUICK_S = 1.0
 
 
 def cpu_model() -> str:
-    """The processor, as the kernel names it."""
+    """The kernel's name of the processor."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -55,7 +55,7 @@ def cpu_model() -> str:
 
 
 def surroundings() -> dict[str, object]:
-    """What the figures depend on."""
+    """The environment on which the figures depend."""
     packages = ("grpcio", "protobuf", "websockets", "fastapi", "uvicorn", "uvloop")
     return {
         "cpu": cpu_model(),
@@ -67,7 +67,7 @@ def surroundings() -> dict[str, object]:
 
 
 def tables(results: Results) -> str:
-    """The medians, a table each case."""
+    """Format the medians, one table per case."""
     lines = []
     for case in CASES:
         if case.name in results:
@@ -80,13 +80,13 @@ def tables(results: Results) -> str:
 
 
 def verdict_lines(figures: dict[str, Any]) -> str:
-    """The aims, reached or not."""
+    """Format the targets and whether they were reached."""
     lines = [f"  {verdict.conclusion.upper():29} {verdict.matter}; {verdict.aim}: {verdict.measured}" for verdict in judge(figures)]
     return "\n".join(["\naims", *lines])
 
 
 def chosen(options: argparse.Namespace) -> list[tuple[Case, Sequence[str]]]:
-    """The matches asked for."""
+    """The requested matches."""
     matches: list[tuple[Case, Sequence[str]]] = []
     for case, names in MATCHES.items():
         if case.name in options.cases:
@@ -97,7 +97,7 @@ def chosen(options: argparse.Namespace) -> list[tuple[Case, Sequence[str]]]:
 
 
 def case_names(text: str) -> Sequence[str]:
-    """Names with commas between them. Raises `argparse.ArgumentTypeError`."""
+    """Parse comma-separated names. Raises `argparse.ArgumentTypeError`."""
     known = (*USUAL, TRACING)
     names = known if text == EVERYTHING else text.split(",")
     if unknown := [name for name in names if name not in known]:
@@ -110,7 +110,7 @@ def _say(line: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 whether aims are reached or not, because that is a finding."""
+    """The command; returns its exit status: 0 even if targets are missed, because that is a result."""
     parser = argparse.ArgumentParser(prog="scripts/bench/relay", description="The relay beside what people would use instead.")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
     parser.add_argument("--quick", action="store_true", help="one short round; figures are rough")
@@ -156,14 +156,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def merge(figures: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add the figures of another file; of what both have, those hold. Each case of the contest counts for itself."""
+    """Merge the figures of another file; its values take precedence. Each case of the contest is merged separately."""
     rounds = figures.get("rounds", {}) | more.get("rounds", {})
     figures |= more
     figures["rounds"] = rounds
 
 
 def measure(figures: dict[str, Any], options: argparse.Namespace) -> None:
-    """Measure what was asked for into `figures`; they are written after each part and round. Raises `BenchError`."""
+    """Measure everything requested into `figures`, which are written after each part and round. Raises `BenchError`."""
     matches = chosen(options)
     around, searched = options.rounds, max(1, options.rounds // 3)
     parts: dict[str, tuple[float, Callable[[], Any]]] = {
@@ -186,7 +186,7 @@ def measure(figures: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def keep(figures: dict[str, Any], file: Path | None) -> None:
-    """Write the figures, with their medians and what they say of the aims. A run that breaks off keeps those of its whole rounds."""
+    """Write the figures with their medians and verdicts. An aborted run keeps the figures of its complete rounds."""
     if file is not None:
         results: Results = figures.get("rounds", {})
         medians = {case: {name: middle(rounds) for name, rounds in by.items()} for case, by in results.items()}

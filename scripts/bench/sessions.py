@@ -15,17 +15,17 @@ from scripts.bench.contest import CONTENDERS, Figures, measure
 CONTESTANTS = ("ours", "ours, tick", "bare")
 P99_MS = 20.0
 ON_TIME = 0.97
-"""Share of the payloads that must have come while they were made: what queues up without end is not carried."""
+"""Share of payloads that must be received within the run: an ever-growing queue does not count as carried."""
 PAYLOADS_A_SECOND = 80
 FIRST_TRY, MOST = 20, 640
 PRECISION = 0.12
 SECONDS = 2.0
 TYPICAL_S = 45.0
-"""What a search takes, about."""
+"""Approximate duration of a search."""
 
 
 def largest(holds: Callable[[int], bool], first: int = FIRST_TRY, most: int = MOST, precision: float = PRECISION) -> int:
-    """The largest number that holds, to within `precision` of itself, at most `most`; below `first` it is looked for, too, down to 0."""
+    """The largest number that holds, to a relative precision of `precision`, from 0 to `most`; the search starts at `first`."""
     low, high = 0, first
     while holds(high):
         low, high = high, high * 2
@@ -41,12 +41,12 @@ def largest(holds: Callable[[int], bool], first: int = FIRST_TRY, most: int = MO
 
 
 def carried(sessions: int, figures: Figures) -> bool:
-    """Whether so many sessions were carried."""
+    """Whether this number of sessions was carried."""
     return figures["p99_ms"] <= P99_MS and figures["rate"] >= ON_TIME * PAYLOADS_A_SECOND * sessions
 
 
 def search(name: str, say: Callable[[str], None]) -> Figures:
-    """The search for one contender: the sessions, and how busy server and load generator were with them. Raises `BenchError`."""
+    """Search for one contender: the sessions, and the CPU use of server and load generator with them. Raises `BenchError`."""
     best: dict[int, Figures] = {0: {}}
 
     def holds(sessions: int) -> bool:
@@ -66,7 +66,7 @@ def search(name: str, say: Callable[[str], None]) -> Figures:
 
 
 def searches(rounds: int, say: Callable[[str], None], names: Sequence[str] = CONTESTANTS) -> dict[str, list[Figures]]:
-    """`rounds` searches for each contender, in alternating order."""
+    """Run `rounds` searches for each contender, in alternating order."""
     found: dict[str, list[Figures]] = {name: [] for name in names}
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):

@@ -1,4 +1,4 @@
-"""How long the programs take from exec until they are of use, beside the least that programs of their kind take.
+"""Measures the start-up time of the programs from exec until they are usable, in comparison with minimal programs of their kind.
 
 - `relay-server` until it listens, beside a bare grpc.aio server (the contender `bare`) until it does;
 - `edge-client` until it is attached, with its face (off-screen) and without one, beside a bare grpc.aio client that attaches to the
@@ -21,7 +21,7 @@ from scripts.bench.contest import CONTENDERS, BenchError, serving
 WAIT_S = 60.0
 LOOK_S = 0.002
 ROUND_S = 8.0
-"""What a round takes, about."""
+"""Approximate duration of a round."""
 IMPORTS = {
     "imports: edge-client": "edge_client.cli, edge_client.app",
     "imports: relay-server": "relay_server.cli, relay_server.server",
@@ -43,7 +43,7 @@ asyncio.run(main())
 
 
 def attaching(address: str) -> dict[str, tuple[str, ...]]:
-    """The clients, as arguments of Python."""
+    """Python arguments of the clients."""
     return {
         "edge-client attached": (*HEADLESS, address),
         "edge-client attached, no face": (*HEADLESS, address, "--renderer", "none"),
@@ -52,7 +52,7 @@ def attaching(address: str) -> dict[str, tuple[str, ...]]:
 
 
 def until_said(arguments: tuple[str, ...], pattern: str) -> float:
-    """Seconds from exec until a program says something. Raises `BenchError`."""
+    """Seconds from exec until a program's output matches `pattern`. Raises `BenchError`."""
     with tempfile.TemporaryFile("w+") as said:
         began = time.monotonic()
         process = subprocess.Popen([sys.executable, "-P", *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
@@ -85,7 +85,7 @@ def _imports(modules: str) -> float:
 
 
 def start_up(rounds: int, say: Callable[[str], None]) -> dict[str, list[float]]:
-    """Seconds of each, a round after the other, in alternating order. Raises `BenchError`."""
+    """Seconds of each program by round, in alternating order. Raises `BenchError`."""
     found: dict[str, list[float]] = {}
     for number in range(rounds):
         with serving(CONTENDERS["ours"]) as (address, _):

@@ -1,7 +1,7 @@
-"""A relay as it would be if nobody had ever thought of tracing: `python -m scripts.bench.untraced ARGUMENTS OF relay-server`.
+"""Runs the relay with all tracing code removed: `python -m scripts.bench.untraced ARGUMENTS OF relay-server`.
 
-While the relay's modules are read, every statement that tells its observer something is taken out, every notice that only the
-observer is for, and then every local that nothing reads any more. `scripts.bench.tracing_cost` compares the relay with this one.
+While the relay's modules are loaded, every statement that calls the observer is removed, then every notice meant only for the
+observer, then every local variable that is no longer read. `scripts.bench.tracing_cost` compares the relay with this one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import CodeType, ModuleType
 ROOM = "relay_server"
 OBSERVERS = frozenset({"observer", "_observer"})
 NOTICES = frozenset({"PayloadsReceived", "FinishedIgnored"})
-"""Effects that only the observer is told."""
+"""Effects that only the observer receives."""
 
 
 def _name(node: ast.expr) -> str:
@@ -28,7 +28,7 @@ def _name(node: ast.expr) -> str:
 
 
 def tells_observer(statement: ast.stmt) -> bool:
-    """Whether a statement calls the observer, or hands on what only the observer is for."""
+    """Whether a statement calls the observer, or passes on data that only the observer uses."""
     if not isinstance(statement, ast.Expr) or not isinstance(call := statement.value, ast.Call):
         return False
     if isinstance(call.func, ast.Attribute) and _name(call.func.value) in OBSERVERS:
@@ -37,20 +37,20 @@ def tells_observer(statement: ast.stmt) -> bool:
 
 
 class Untraced(ast.NodeTransformer):
-    """Takes the statements out; `removed` counts them."""
+    """Removes the statements; `removed` counts them."""
 
     def __init__(self) -> None:
         self.removed = 0
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
-        """The statement, or nothing done."""
+        """Return the statement, or `pass`."""
         if not tells_observer(node):
             return node
         self.removed += 1
         return ast.copy_location(ast.Pass(), node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        """A function without what was only there for a statement that is gone."""
+        """Remove code of a function that only served removed statements."""
         before = self.removed
         self.generic_visit(node)
         while self.removed > before and (unread := _unread(node)):
@@ -59,7 +59,7 @@ class Untraced(ast.NodeTransformer):
 
 
 class _Forget(ast.NodeTransformer):
-    """Takes out assignments to names."""
+    """Removes assignments to names."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
@@ -78,7 +78,7 @@ def _unread(function: ast.FunctionDef) -> frozenset[str]:
 
 
 def stripped(source: str, name: str = "<source>") -> tuple[ast.Module, int]:
-    """A module without its tracing, and how many statements that took."""
+    """Return a module without its tracing, and the number of removed statements."""
     untraced = Untraced()
     tree = untraced.visit(ast.parse(source, name))
     return ast.fix_missing_locations(tree), untraced.removed
@@ -91,7 +91,7 @@ class _Loader(SourceFileLoader):
 
 
 class Finder(MetaPathFinder):
-    """Finds the relay's modules, and has them read without their tracing."""
+    """Finds the relay's modules, and loads them without their tracing."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """See `MetaPathFinder`."""

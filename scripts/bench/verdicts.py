@@ -1,4 +1,4 @@
-"""What the figures must show: one line for each aim, with what was measured."""
+"""Judges the figures: one line per target, with the measured value."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WIRE_RATIO = 1.08
 BASE_KB, SESSION_KB = 64 << 10, 256
 SESSIONS_RATIO = 1.7
 FULL = 0.85
-"""Of a core: who is so busy has no time left for more."""
+"""Share of a core from which on a process counts as saturated."""
 STRAIGHT = 1.25
-"""A later slope may be so much steeper than the first: what growth without a super-linear part still shows in noise."""
+"""Maximum ratio of a later slope to the first: linear growth with noise stays below it."""
 SECONDS = {
     "edge-client attached": 1.0,
     "edge-client attached, no face": 1.0,
@@ -27,14 +27,14 @@ SECONDS = {
     "relay-server listens": 0.7,
 }
 IDLE_US_PER_S = 150
-"""What a device that waits may cost."""
+"""CPU limit of an idle device."""
 TRACING = (("off", "none", 1.0), ("default", "off", 5.0))
-"""Mode, what it is compared with, and the per cent that it may cost."""
+"""Mode, the mode that it is compared with, and its maximum extra cost in per cent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """`figure` of `ours` compared with `other`'s must satisfy `holds`, which is told both."""
+    """`figure` of `ours` and of `other` must satisfy `holds`, which is called with both."""
 
     case: Case
     text: str
@@ -46,7 +46,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An aim, what was measured of it in words, and whether that reaches it; if not, whether the floor would have (None: not known)."""
+    """A target, its measurement as text, and whether it was reached; if not, whether the floor would have (None if unknown)."""
 
     matter: str
     aim: str
@@ -56,7 +56,7 @@ class Verdict:
 
     @property
     def conclusion(self) -> str:
-        """In words."""
+        """The verdict as text."""
         if self.kept:
             return "reached"
         return "not reached, nor by the floor" if self.kept_by_floor is False else "not reached"
@@ -94,7 +94,7 @@ UNITS = {"cpu_us": "µs", "p99_ms": "ms", "switches": "a payload"}
 
 
 def judge(figures: Mapping[str, Any]) -> list[Verdict]:
-    """All aims of which something was measured; `figures` as `scripts/bench/relay --json` writes them."""
+    """Judge all targets with measurements; `figures` as `scripts/bench/relay --json` writes them."""
     rounds = figures.get("rounds", {})
     verdicts = [*_promises(rounds), *_wire(rounds), *_idle(rounds)]
     verdicts += _sessions(figures.get("sessions", {}))

@@ -1,7 +1,7 @@
-"""Bytes that a server's connections carried, counted by the kernel: what a packet capture would add up, without its cost.
+"""Counts the bytes of a server's connections with the kernel's counters, at lower cost than a packet capture.
 
-The kernel tells `tcp_info` of all TCP sockets on a netlink socket (sock_diag(7), linux/inet_diag.h, linux/tcp.h). Bytes of the
-stream count, both ways; headers of TCP and IP do not.
+The kernel reports `tcp_info` of all TCP sockets on a netlink socket (sock_diag(7), linux/inet_diag.h, linux/tcp.h). Stream
+bytes count in both directions; TCP and IP headers do not.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ HEADER = struct.Struct("<IHHII")
 """nlmsghdr: length, type, flags, sequence, port id."""
 ATTRIBUTE = struct.Struct("<HH")
 MESSAGE_BYTES = 72
-"""Of inet_diag_msg, before its attributes; the ports are at 4, in network order."""
+"""Size of inet_diag_msg, before its attributes; the ports are at offset 4, in network order."""
 BYTES_ACKED_AT = 120
-"""In tcp_info: tcpi_bytes_acked and tcpi_bytes_received, a u64 each."""
+"""Offset in tcp_info of tcpi_bytes_acked and tcpi_bytes_received, each a u64."""
 
 
 def wire_bytes(port: int) -> int:
-    """Bytes that established connections to a local port carried so far, both ways. Raises `OSError`."""
+    """Bytes carried so far by established connections to a local port, in both directions. Raises `OSError`."""
     return sum(acked + received for family in (socket.AF_INET, socket.AF_INET6) for acked, received in _connections(family, port))
 
 
 def _connections(family: int, port: int) -> Iterator[tuple[int, int]]:
-    """Bytes sent and acknowledged, and bytes received, of each connection whose own port it is."""
+    """Bytes sent and acknowledged, and bytes received, of each connection with this local port."""
     anything = bytes(4 + 32 + 4 + 8)
     body = struct.pack("<BBBBI", family, socket.IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), 0, 1 << ESTABLISHED) + anything
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as asking:

@@ -1,4 +1,4 @@
-"""The demo's command line, with nothing but the standard library: read once before anything is installed, to refuse early."""
+"""The demo's command line, with the standard library only: it is also parsed before installation, to report errors early."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT_OUT = Path(__file__).resolve().parent.parent / "demo-out"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person asked for. At most one of `wav`, `recording` and `say` is set."""
+    """The parsed command line. At most one of `wav`, `recording` and `say` is set."""
 
     wav: Path | None
     recording: Path | None
@@ -42,12 +42,12 @@ def _seconds(text: str) -> float:
 
 
 def _head(text: str) -> str:
-    """A name, or a file, which is told by a suffix or a folder."""
+    """Parse a head: a name, or a file, recognised by a suffix or a folder."""
     return str(_file(text)) if "/" in text or "." in text else text
 
 
 def read_options(arguments: list[str] | None = None) -> Options:
-    """Read the command line; exits with a clear text where it is wrong."""
+    """Parse the command line; exits with an error message if it is invalid."""
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
         description="Runs a relay and an edge client on this machine, and a backend that has them speak. Plays to the default "

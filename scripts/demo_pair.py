@@ -1,6 +1,6 @@
-"""The demo: starts a relay and an edge client, has them speak, and gathers what they leave.
+"""The demo: starts a relay and an edge client, plays a conversation, and collects their output.
 
-The programs are told by the standard environment variables to export their traces to this process.
+The standard environment variables make the programs export their traces to this process.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from tests.lab.programs import START_S, Program, ProgramError, attached, python,
 
 DEVICE_ID = "demo"
 FACE_STANDS = "[Tt]he face is drawn by|no face is drawn"
-"""The edge client's log says so when its screen is open; it attaches before that."""
+"""Log text of the edge client once its screen is open; it attaches before that."""
 FILMED_SIZE = "400x400"
-"""Of pictures that are only filmed: no more than the film keeps is drawn, by whatever draws here."""
+"""Size of pictures that are only recorded: no larger than the recording keeps."""
 BACKEND_NICENESS = 10
-"""What makes the motion is another machine in real life: here it should not take the processor from the face."""
+"""Niceness of the motion source, which normally runs on another machine: it must not take CPU from the face."""
 PICTURES_S = 300.0
-"""How long film and pictures may take after playout."""
+"""Time limit for writing film and pictures after playout."""
 
 
 def say(text: str) -> None:
-    """Tell the person what goes on."""
+    """Print a progress message."""
     print(f"==> {text}", flush=True)
 
 
 def chosen(edge: Program) -> list[str]:
-    """What plays and what draws, and why, in the edge client's words."""
+    """The edge client's log lines on the chosen sink and renderer, with reasons."""
     return re.findall(r"(?:INFO +edge_client\.sound|(?:INFO|WARNING) +edge_client\.face\.screens): (.*)", edge.said())
 
 
 def choose_script(options: Options) -> Script:
-    """What a person asked for, or the clip that comes with the project."""
+    """The requested speech, or the project's clip."""
     if options.recording is not None:
         unit = AngleUnit.DEGREES if options.degrees else AngleUnit.RADIANS
         return Script(RecordingSource(), FileSpeech(options.recording, unit), f"the recorded conversation {options.recording.name}")
@@ -60,14 +60,14 @@ def choose_script(options: Options) -> Script:
 
 
 def edge_command(address: str, options: Options) -> list[str]:
-    """How the edge client is started."""
+    """The command line of the edge client."""
     command = [*python("edge_client"), "--relay", address, "--device-id", DEVICE_ID]
     command += ["--record", str(options.out), "--exit-after-finished", "1"] + (["--head", options.head] if options.head else [])
     return command + (["--headless", "--audio-sink", "virtual", "--size", FILMED_SIZE] if options.headless else [])
 
 
 async def run_pair(options: Options, environment: dict[str, str]) -> Published:
-    """Both programs, one conversation, all that they leave but the summary and the trace."""
+    """Run both programs and one conversation; writes all output but the summary and the trace."""
     telemetry = start_telemetry("demo-backend", "demo-backend", version("avatar-relay"), os.environ)
 
     async def conversation(address: str) -> Published:
@@ -95,7 +95,7 @@ async def run_pair(options: Options, environment: dict[str, str]) -> Published:
 
 
 async def demo(options: Options) -> None:
-    """One run. Raises `ProgramError` and the errors of what it uses."""
+    """Run the demo once. Raises `ProgramError`, and the errors of source and publisher."""
     options.out.mkdir(parents=True, exist_ok=True)
     for name in LEFT_BEHIND:
         (options.out / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the demo leaves: the two programs' figures in one file, and a few lines for people."""
+"""The demo's report: both programs' figures in one file, and a short text."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ FROM_DEVICE = (
     "audio_sink",
     "renderer",
 )
-"""Keys of `summary.json` that the edge client knows."""
+"""Keys of `summary.json` that come from the edge client."""
 PICTURES = ("played.wav", "face.gif", "contact-sheet.png", "skew.png")
 """Files that the edge client writes."""
 
 
 LEFT_BEHIND = (*PICTURES, "edge-summary.json", "trace.json", "summary.json", "relay.log", "edge.log")
-"""All that a run writes; removed before the next one, so that nothing old is taken for new."""
+"""All files of a run; removed before the next one, so that no old file is mistaken for a new one."""
 
 
 def write_summary(out: Path, published: Published) -> dict[str, Any]:
-    """Write `summary.json` out of both sides' figures. Raises `ProgramError` if the edge client left something out."""
+    """Write `summary.json` from both sides' figures. Raises `ProgramError` if a key of the edge client is missing."""
     path = out / "edge-summary.json"
     missing = [name for name in (*PICTURES, path.name) if not (out / name).is_file() or (out / name).stat().st_size == 0]
     if missing:
@@ -59,7 +59,7 @@ def write_summary(out: Path, published: Published) -> dict[str, Any]:
 
 
 def tell(summary: dict[str, Any], published: Published, spans: int, out: Path) -> str:
-    """The run in a few lines."""
+    """Summarize the run in a few lines."""
     skew, finished, first = summary["skew_ms"], summary["playback_finished"], summary["time_to_first_audio_ms"]
     heard = f"{summary['audio_seconds_played']:.2f} of {summary['audio_seconds_sent']:.2f} s, {finished['reason']}"
     waited = "no sound" if first is None else f"first sound after {first:.0f} ms"

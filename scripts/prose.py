@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (".md", ".py", ".proto", ".sh", ".toml", ".service", ".yaml", ".yml", ".js", "")
-"""Suffixes of the files that are read; commands have none."""
+"""Suffixes of the checked files; commands have none."""
 SKIPPED = ("proto/google/", "scripts/prose.py", "tests/test_prose.py")
-"""Texts of others, and those that quote the phrases."""
+"""Third-party texts, and files that quote the phrases."""
 
 
 class Phrase(NamedTuple):
@@ -83,7 +83,7 @@ def bad_links(root: Path, pages: Mapping[Path, str]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print what is wrong, one line each; the exit status is 1 if there is anything."""
+    """Print one line per fault; the exit status is 1 if there is any."""
     texts = {path: (ROOT / path).read_text(encoding="utf-8", errors="replace") for path in tracked(ROOT)}
     wrong = [f"{path}:{line}: {words!r}: write {instead}" for path, text in texts.items() for line, words, instead in phrases_in(text)]
     wrong += bad_links(ROOT, {path: text for path, text in texts.items() if path.suffix == ".md"})

@@ -18,9 +18,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS = (("relay-server", "--version"), ("relayctl", "--version"), ("edge-client", "version"), ("edge-client", "self-test"))
-"""Commands that must succeed where it is installed."""
+"""Commands that must succeed in the installed environment."""
 EXTRAS = "relay,edge,cluster,discovery,pairing,prometheus"
-"""All that the project's pages tell people to install, but for vendors' SDKs."""
+"""All extras in the installation instructions, except vendors' SDKs."""
 PERMISSIVE = re.compile(
     r"\b(MIT|MIT-CMU|HPND|BSD|0BSD|Apache|ISC|Zlib|PSF|Python Software Foundation|Unlicense|CC0|MPL|Mozilla)\b|\b(BSD|Apache|PSF)-",
     re.IGNORECASE,
@@ -29,7 +29,7 @@ PERMISSIVE = re.compile(
 
 
 class ReleaseError(Exception):
-    """The release is not good; the text says what, where, and what to do."""
+    """The release is faulty; the message describes the fault, its place, and the remedy."""
 
 
 def run(*command: str | Path, cwd: Path = ROOT, environment: Mapping[str, str] | None = None) -> str:
@@ -59,7 +59,7 @@ def notes(changelog: str, version: str) -> str:
 
 
 def unlisted(components: Sequence[Mapping[str, Any]], page: str) -> Iterator[str]:
-    """Components of the SBOM whose licence is neither permissive nor on the page of licences, which is given as text."""
+    """Components of the SBOM whose licence is neither permissive nor listed in `page`, the text of the licences page."""
     for component in components:
         entries = component.get("licenses", [])
         licences = [
@@ -99,7 +99,7 @@ def pythons(wanted: Sequence[str]) -> dict[str, Path | None]:
 
 
 def works(python: Path, version: str) -> bool:
-    """Whether it starts, is of the version, and can make environments."""
+    """Whether the interpreter starts, has this version, and can create environments."""
     test = f"import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
     return subprocess.run([python, "-c", test], capture_output=True, check=False).returncode == 0
 
@@ -118,7 +118,7 @@ def install(python: Path, package: Path, folder: Path) -> Path:
 
 
 def release(out: Path, wanted: Sequence[str]) -> None:
-    """All of it. Raises `ReleaseError`."""
+    """Build and check the release. Raises `ReleaseError`."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     text = notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), version)
     if run("git", "status", "--porcelain", "--untracked-files=no"):

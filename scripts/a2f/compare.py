@@ -43,20 +43,20 @@ REQUESTS = (
 
 
 def check(*, holds: bool, what: str) -> None:
-    """Tell, and leave where it does not hold."""
+    """Print the check, and exit if it fails."""
     print("ok  " if holds else "NOT ", what, flush=True)
     if not holds:
         sys.exit(1)
 
 
 def ask(python: str, *arguments: str, told: str = "") -> list[Any]:
-    """What the real packages say."""
+    """Run `real.py`; returns the JSON documents of the real packages."""
     done = subprocess.run([python, REAL, *arguments], input=told, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def differences(ours: Any, theirs: dict[str, Any], where: str) -> list[str]:
-    """Fields of ours that are not theirs: number, name, type, repetition, presence, oneof; all the way down."""
+    """Differences between our fields and theirs, recursively: number, name, type, repetition, presence, oneof."""
     found = []
     for field in ours.fields:
         real = theirs.get(str(field.number))
@@ -100,7 +100,7 @@ def compare_protos(folder: Path) -> None:
 
 
 def described(message: Any) -> dict[str, Any]:
-    """As `real.py describe` tells it; messages that hold themselves are told once."""
+    """Describe a message as `real.py describe` does; recursive messages are described once."""
     return {str(field.number): _described_field(field) for field in message.fields}
 
 
@@ -116,7 +116,7 @@ def _described_field(field: Any) -> dict[str, Any]:
 
 
 def compare_requests(python: str) -> None:
-    """Ours, read and written by theirs."""
+    """Compare our requests as parsed and serialized by their messages."""
     answers = ask(python, "requests", told="".join(f"{request.hex()}\n" for request in REQUESTS))
     same = [answer["written"] == request.hex() and not answer["unknown"] for request, answer in zip(REQUESTS, answers, strict=True)]
     check(holds=all(same), what=f"{len(same)} requests of ours are read by theirs and written again byte for byte")
@@ -126,7 +126,7 @@ def compare_requests(python: str) -> None:
 
 
 def compare_answers(python: str) -> None:
-    """Theirs, read and written by ours."""
+    """Compare their responses as parsed and serialized by our messages."""
     answers = ask(python, "answers")
     messages = [schema.AnimationStream.FromString(bytes.fromhex(answer["written"])) for answer in answers]
     again = [schema.AnimationStream.FromString(message.SerializeToString()) for message in messages]
@@ -144,7 +144,7 @@ def compare_answers(python: str) -> None:
 
 
 async def compare_calls(python: str) -> None:
-    """Our source at their service."""
+    """Run our source against their service."""
     process = await asyncio.create_subprocess_exec(
         python, str(REAL), "serve", stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=64 << 20
     )
@@ -195,7 +195,7 @@ def wire_audio(request: bytes) -> bytes:
 
 
 async def compare_standin(python: str) -> None:
-    """Their client at the stand-in that our tests use."""
+    """Run their client against the fake service of our tests."""
     service = Audio2FaceService()
     async with serving(service) as target:
         answers = await asyncio.to_thread(ask, python, "call", target)
@@ -216,7 +216,7 @@ def frames_of(answer: Any) -> list[Any]:
 
 
 def main(python: str, protos: Path | None = None) -> None:
-    """All of it."""
+    """Run all comparisons."""
     if protos is not None:
         compare_protos(protos)
     compare_schema(python)

@@ -32,12 +32,12 @@ sys.exit(main())
 
 
 def tell(text: str) -> None:
-    """Tell the person what goes on."""
+    """Print a progress message."""
     print(f"  {text}", flush=True)
 
 
 async def conversation(address: str) -> Published:
-    """What the backend does."""
+    """Run the backend: publish one conversation."""
     async with asyncio.timeout(START_S):
         await attached(address, DEVICE_ID)
     script = Script(LocalSource(), FileSpeech(CLIP), CLIP.name)
@@ -45,7 +45,7 @@ async def conversation(address: str) -> Published:
 
 
 async def converse(arm_python: str, out: Path, rate_hz: int) -> Published:
-    """Relay here, edge client there, one conversation."""
+    """Run a native relay and an emulated edge client for one conversation."""
     relay_command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--log-level", "info", "--drain-grace-ms", "1000"]
     async with running("relay-server", relay_command, out / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", START_S))[1]
@@ -66,7 +66,7 @@ def samples(path: Path) -> tuple[Pcm, int]:
 
 
 def compare(out: Path, sent: Pcm) -> str:
-    """What the device left, against what was published. Emulation is slow, so silence may come in between."""
+    """Compare the device's recording with the published sound. Emulation is slow, so silence may be inserted."""
     heard, _ = samples(out / "played.wav")
     if not np.array_equal(heard[heard != 0], sent[sent != 0]):
         raise SystemExit(f"{np.count_nonzero(heard)} samples were played of {np.count_nonzero(sent)}, or other ones")

@@ -40,9 +40,9 @@ AUDIO_PER_S, MOTION_PER_S = 50, 30
 WARM_UP_S = 2.5
 TICK_MS = 10
 LONG_S = 600.0
-"""The peer's server goes on for so long, unless it is stopped."""
+"""How long the peer's server runs unless it is stopped."""
 LIMIT_PERCENT = 5.0
-"""Of a core, for what is ours: what a player without any of it costs in the same rounds is taken off."""
+"""Limit of our own cost, in per cent of a core: the cost of a bare player in the same rounds is subtracted."""
 PLAYERS = {
     "edge-client": "ours: relay, flow control, jitter buffer, resampling to 48 kHz, motion track, clock, reports; no face is drawn",
     "joined": "the same, where the relay joins what comes within 10 ms (`--media-tick-ms 10`)",
@@ -53,7 +53,7 @@ MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, float(MOTION_PER_S), AR
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one process, or of several together."""
+    """Cost of one process, or the sum of several."""
 
     cpu_percent: float
     """Of one core."""
@@ -61,7 +61,7 @@ class Cost:
 
 
 Round = dict[str, Cost]
-"""Costs by part: `main` receives, decodes and schedules; `speaker` gives the samples to ALSA."""
+"""Costs by part: `main` receives, decodes and schedules; `speaker` passes the samples to ALSA."""
 
 
 def payloads(seconds: float) -> list[tuple[float, AudioChunk | MotionChunk]]:
@@ -111,7 +111,7 @@ async def ours(folder: Path, seconds: float, *, media_tick_ms: int = 0) -> Round
 
 
 class _BareServer(device_rpc.DeviceServiceServicer):
-    """Sends the payloads, one in a message, to whoever attaches, for as long as the server runs."""
+    """Sends the payloads, one per message, to each attached device while the server runs."""
 
     async def Attach(self, requests: AsyncIterator[Any], context: Any) -> None:
         """One device."""
@@ -149,7 +149,7 @@ async def _until_it_plays(device: PacedDevice) -> None:
 
 
 async def rounds(count: int, seconds: float) -> dict[str, list[Round]]:
-    """All rounds, players in turn, each second time in the other order."""
+    """Run all rounds; players alternate, in reverse order every second round."""
     runs: dict[str, Callable[[Path, float], Awaitable[Round]]] = {
         "edge-client": ours,
         "joined": partial(ours, media_tick_ms=TICK_MS),
@@ -189,7 +189,7 @@ def _sum(costs: Round) -> Cost:
 
 
 def tell(report: dict[str, Any]) -> str:
-    """For people."""
+    """Format the report for people."""
     lines = [f"80 payloads a second, {report['rounds']} rounds of {report['seconds']:g} s, load {report['load']}, on {report['cpu']}"]
     for name, parts in report["players"].items():
         lines.append(f"\n{name}: {PLAYERS[name]}")
@@ -199,7 +199,7 @@ def tell(report: dict[str, Any]) -> str:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Measure and tell."""
+    """Measure and report."""
     load = round(os.getloadavg()[0], 2)
     players = summarize(await rounds(options.rounds, options.seconds))
     whole, peer = (players[name]["main"]["cpu_percent"] for name in ("edge-client", "bare"))

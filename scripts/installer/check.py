@@ -41,11 +41,11 @@ CURRENT = Path("/opt/avatar-relay/current")
 
 
 class CheckError(Exception):
-    """What was not as it should be."""
+    """A check failed; the message describes the fault."""
 
 
 def run(*command: str | Path, limit_s: float = 60.0) -> str:
-    """What a command printed. Raises `CheckError` with the end of it if it fails."""
+    """Run a command; returns its output. Raises `CheckError` with the end of the output if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False)
     if done.returncode:
         raise CheckError(f"{' '.join(map(str, command))}: status {done.returncode}: {(done.stdout + done.stderr).strip()[-2_000:]}")
@@ -53,13 +53,13 @@ def run(*command: str | Path, limit_s: float = 60.0) -> str:
 
 
 def need(condition: bool, otherwise: str) -> None:
-    """Raise `CheckError` if it does not hold."""
+    """Raise `CheckError` if the condition is false."""
     if not condition:
         raise CheckError(otherwise)
 
 
 def until(what: str, asked: Callable[[], bool], limit_s: float) -> None:
-    """Wait; raises `CheckError` if it takes too long."""
+    """Wait until `asked` returns true. Raises `CheckError` after `limit_s`."""
     end_s = time.monotonic() + limit_s
     while not asked():
         need(time.monotonic() < end_s, f"{what}: not within {limit_s:g} s")
@@ -67,7 +67,7 @@ def until(what: str, asked: Callable[[], bool], limit_s: float) -> None:
 
 
 def install(*arguments: str) -> str:
-    """`scripts/install` with these arguments."""
+    """Run `scripts/install` with these arguments."""
     try:
         return run("scripts/install", *arguments, limit_s=INSTALL_S)
     except CheckError:
@@ -77,13 +77,13 @@ def install(*arguments: str) -> str:
 
 
 def is_attached() -> bool:
-    """Whether the relay has the device."""
+    """Whether the device is attached to the relay."""
     done = subprocess.run(["relayctl", "--json", "devices"], capture_output=True, text=True, timeout=120, check=False)
     return done.returncode == 0 and any(device["attached"] for device in json.loads(done.stdout)["devices"])
 
 
 def speaks(text: str) -> str:
-    """Have the device say it, to its end; how long that was. Raises `CheckError`."""
+    """Play a text on the device to its end; returns its duration. Raises `CheckError`."""
     until("the device is attached", is_attached, SPEAKS_S)
     with subprocess.Popen(["relayctl", "watch", "lobby"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watching:
         try:
@@ -102,19 +102,19 @@ def speaks(text: str) -> str:
 
 
 def status() -> str:
-    """What the device tells the service manager."""
+    """The device's status at the service manager."""
     return run("systemctl", "show", "-p", "StatusText", "edge-client.service").strip().removeprefix("StatusText=")
 
 
 def replaced(path: str, old: str, new: str) -> None:
-    """Make another release of the sources."""
+    """Modify the sources, to make another release."""
     text = Path(path).read_text(encoding="utf-8")
     need(old in text, f"{path}: {old!r} is no longer there")
     Path(path).write_text(text.replace(old, new), encoding="utf-8")
 
 
 class Away:
-    """Measures how long the device is away: from when its service is no longer active until it is attached again, by its log."""
+    """Measures how long the device is away: from the end of its service's active state until it is attached again, by its log."""
 
     def __init__(self) -> None:
         self._attached = self._count()
@@ -135,17 +135,17 @@ class Away:
         self._back_s = time.monotonic()
 
     def ended(self) -> float:
-        """Wait until it is back; for how long it was away, in seconds."""
+        """Wait until it is back; returns how long it was away, in seconds."""
         self._watching.join(SPEAKS_S)
         need(not self._watching.is_alive(), "it did not go, or did not come back")
         return self._back_s - self._left_s
 
 
-# --- what is tried ---------------------------------------------------------------------------------------------------
+# --- checks ----------------------------------------------------------------------------------------------------------
 
 
 def from_clone_to_speech() -> str:
-    """The commands of a reader; the first was `git clone`."""
+    """Run the documented commands; `git clone` was the first."""
     begin_s = time.monotonic()
     typed: Sequence[Sequence[str]] = (
         ("scripts/install", "--role", "both", "--name", "lobby", "--set", "headless=true", *SETTLE),
@@ -161,13 +161,13 @@ def from_clone_to_speech() -> str:
 
 
 def face_runs() -> str:
-    """Off-screen, in its own process."""
+    """The face runs off-screen, in its own process."""
     until(f"the face runs ({status()})", lambda: "face running" in status(), SPEAKS_S)
     return status()
 
 
 def second_run() -> str:
-    """Nothing is new, so nothing is changed."""
+    """A second installation changes nothing."""
     pids, begin_s = processes(), time.monotonic()
     install()
     took_s = time.monotonic() - begin_s
@@ -177,13 +177,13 @@ def second_run() -> str:
 
 
 def processes() -> list[str]:
-    """The services' own, and their children: their ids."""
+    """Ids of the services' processes and their children."""
     lines = {path.parent.name: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
     return sorted(pid for pid, line in lines.items() if b"/opt/avatar-relay/" in line and b"relayctl" not in line)
 
 
 def doctor() -> str:
-    """As the service's user. What this machine lacks may be missing: a card, and time for an even lip-sync."""
+    """Run the doctor as the service's user. A card and CPU time for stable lip-sync may be missing on this machine."""
     command = ["setpriv", "--reuid=avatar", "--regid=avatar", "--init-groups", "edge-client", "doctor", "--json"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
     findings = json.loads(done.stdout)["findings"]
@@ -194,7 +194,7 @@ def doctor() -> str:
 
 
 def upgrade_while_it_speaks() -> str:
-    """Sound and face are back, and attached."""
+    """After an upgrade during speech, sound and face are back, and the device is attached."""
     before = CURRENT.readlink()
     replaced("edge_client/cli.py", "print the version", "print the version of the program")
     speech = subprocess.Popen(["relayctl", "say", "lobby", "One, two, three, four, five. " * 20], stdout=subprocess.DEVNULL)
@@ -209,7 +209,7 @@ def upgrade_while_it_speaks() -> str:
 
 
 def back_by_hand() -> str:
-    """`rollback`, and the sources as they were."""
+    """Run `rollback`, and restore the sources."""
     before = CURRENT.readlink()
     install("rollback")
     run("git", "checkout", "-q", "--", ".")
@@ -218,7 +218,7 @@ def back_by_hand() -> str:
 
 
 def taken_back(reason: str) -> str:
-    """Install what the sources are now; it has to fail for the reason, and to leave what ran before."""
+    """Install the current sources; this must fail for the given reason, and keep the running version."""
     before = CURRENT.readlink()
     begin_s = time.monotonic()
     done = subprocess.run(
@@ -234,39 +234,39 @@ def taken_back(reason: str) -> str:
 
 
 def it_crashes() -> str:
-    """It imports and passes its self-test, and ends when it runs."""
+    """A release that passes its self-test, but exits when run."""
     replaced("edge_client/app.py", 'self._manager.tell("READY=1")', "os._exit(3)")
     return taken_back("it ended by itself")
 
 
 def it_never_is_ready() -> str:
-    """It runs, and says nothing."""
+    """A release that runs, but never reports that it is ready."""
     replaced("edge_client/app.py", 'self._manager.tell("READY=1")', "pass")
     return taken_back("not ready within 30 s")
 
 
 def its_face_dies() -> str:
-    """Three seconds after each start, and is back at once each time."""
+    """A release whose face dies three seconds after each start, and is restarted at once."""
     factory = Path("edge_client/face_process/factory.py")
     factory.write_text(factory.read_text(encoding="utf-8") + DYING_FACE.format(seconds=3), encoding="utf-8")
     return taken_back("face: it was started again")
 
 
 def removed(before: set[str]) -> str:
-    """`uninstall --purge`; what is there and was not, but for Debian's packages."""
+    """Run `uninstall --purge`; no new files may be left, except those of Debian's packages."""
     install("uninstall", "--purge")
     return nothing_since(before, but_for_packages=True)
 
 
 def nothing_since(before: set[str], *, but_for_packages: bool) -> str:
-    """Compare with the list of files of that time. Raises `CheckError` with the first few that are left."""
+    """Compare with an earlier list of files. Raises `CheckError` with the first few that are left."""
     left = created(before, files_of_machine(), but_for_packages=but_for_packages)
     need(not left, f"{len(left)} are left: {', '.join(left[:20])}")
     return "no file, user or group is left"
 
 
 def package_installed(package: Path) -> str:
-    """With settings that are there already, its services start."""
+    """If its settings exist already, the package's services start."""
     Path("/etc/avatar-relay").mkdir()
     Path("/etc/avatar-relay/relay.toml").write_text('listen = "127.0.0.1:52000"\n', encoding="ascii")
     Path("/etc/avatar-relay/edge.toml").write_text('device_id = "lobby"\nheadless = true\n', encoding="ascii")
@@ -275,7 +275,7 @@ def package_installed(package: Path) -> str:
 
 
 def package_purged(before: set[str]) -> str:
-    """Not even its settings."""
+    """A purge removes everything, including the settings."""
     run("apt-get", "-qq", "-y", "purge", "avatar-relay", limit_s=INSTALL_S)
     return nothing_since(before, but_for_packages=False)
 
@@ -306,13 +306,13 @@ def update_by_an_operator() -> str:
 
 
 class Table:
-    """What was tried, and how it went."""
+    """The checks and their results."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, str, str]] = []
 
     def row(self, what: str, tried: Callable[[], str]) -> bool:
-        """Try it; whether it went well."""
+        """Run a check; returns whether it succeeded."""
         print(f"==> {what}", file=sys.stderr, flush=True)
         try:
             found, verdict = tried(), "ok"
@@ -323,7 +323,7 @@ class Table:
         return verdict == "ok"
 
     def show(self) -> int:
-        """Print it; the exit status."""
+        """Print the table; returns the exit status."""
         width = max(len(what) for _, what, _ in self._rows)
         for verdict, what, found in self._rows:
             print(f"{verdict:6}  {what:{width}}  {' '.join(found.split())[:200]}")
@@ -331,7 +331,7 @@ class Table:
 
 
 def main() -> int:
-    """Try everything; 1 if a line failed. Without an installation, what would change it is left out."""
+    """Run all checks; returns 1 if one failed. Without an installation, checks that would change it are skipped."""
     table, clean = Table(), files_of_machine()
     table.row(f"clone, install, speak: at most {COMMANDS} commands", from_clone_to_speech)
     if CURRENT.exists():

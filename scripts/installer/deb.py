@@ -72,7 +72,7 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 
 
 def user_lines(role: MachineRole) -> str:
-    """Makes a user, and puts it into those of its groups that the machine has."""
+    """Script lines that create a user, and add it to those of its groups that exist on the machine."""
     made = f"useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {role.user}"
     lines = [f"getent passwd {role.user} >/dev/null || {made}"]
     lines += [f"if getent group {group} >/dev/null; then usermod --append --groups {group} {role.user}; fi" for group in role.groups]
@@ -93,7 +93,7 @@ def scripts_of(name: str, roles: Sequence[MachineRole]) -> dict[str, str]:
 
 
 def stage(tree: Path, version: Path, roles: Sequence[MachineRole]) -> None:
-    """The files of the package below `tree`."""
+    """Write the package's files below `tree`."""
     target = tree / OPT / "versions" / version.name
     shutil.copytree(version, target, symlinks=True)
     (tree / UNITS).mkdir(parents=True)
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(out: Path, machine: Machine) -> Path:
-    """The path of the package. Raises `InstallError`."""
+    """Build the package; returns its path. Raises `InstallError`."""
     roles = ROLES["both"]
     release = of_sources(SOURCES, roles)
     was_there, is_new_here = machine.is_complete(release.name), not machine.path(OPT).exists()

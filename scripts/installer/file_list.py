@@ -1,4 +1,4 @@
-"""The files, users and groups of a machine, to see what an installation leaves behind."""
+"""Lists the files, users and groups of a machine, to find what an installation leaves behind."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 NOT_OF_THE_MACHINE = ("/proc", "/sys", "/dev", "/run", "/tmp", "/test-data", "/srv")
-"""Of the kernel and of this run: nobody's installation."""
+"""Folders of the kernel and of this run, which belong to no installation."""
 OF_THE_PACKAGE_MANAGER = re.compile(
     "/var/lib/(dpkg|apt)/|/var/cache/(apt|debconf|ldconfig)/|/var/log/|/etc/ld.so.cache$|/etc/alternatives/|/etc/(passwd|group|shadow|gshadow)-$"
     "|.*/__pycache__(/|$)"
 )
-"""What apt, dpkg, the programs that change users, and the triggers of Debian's own packages keep."""
+"""Files maintained by apt, dpkg, user management programs, and the triggers of Debian's packages."""
 
 
 def files_of_machine() -> set[str]:
@@ -27,7 +27,7 @@ def files_of_machine() -> set[str]:
 
 
 def of_packages() -> set[str]:
-    """The paths that belong to an installed package; dpkg writes /lib where that is a link to /usr/lib."""
+    """The paths that belong to an installed package; dpkg writes /lib even if that is a link to /usr/lib."""
     lists = Path("/var/lib/dpkg/info").glob("*.list")
     paths = {Path(line) for path in lists for line in path.read_text(encoding="utf-8").splitlines()}
     folders = {path.parent for path in paths}
@@ -36,7 +36,7 @@ def of_packages() -> set[str]:
 
 
 def created(before: set[str], after: set[str], *, but_for_packages: bool) -> list[str]:
-    """What is new, sorted, but for what the package manager keeps; of packages too, if they are not to count."""
+    """New entries, sorted, without the package manager's files; `but_for_packages` also excludes packages' files."""
     new = {path for path in after - before if not OF_THE_PACKAGE_MANAGER.match(path)}
     if but_for_packages:
         owned = of_packages()

@@ -20,18 +20,18 @@ from avatar_relay.installer.release import PROJECT, SOURCES
 
 
 def project_of(wheel: Path) -> tuple[str, str]:
-    """Its normalized name, and its version."""
+    """A wheel's normalized project name and version."""
     name, version = wheel.name.split("-")[:2]
     return re.sub(r"[-_.]+", "-", name).lower(), version
 
 
 def sha256(path: Path) -> str:
-    """Of a file."""
+    """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_lock(out: Path, wheels: Sequence[Path], place: str) -> None:
-    """A line for each wheel."""
+    """Write the lock, one line per wheel."""
     lines = [f"{name}=={version} --hash=sha256:{sha256(path)}" for path in sorted(wheels) for name, version in [project_of(path)]]
     text = "".join(f"{line}\n" for line in lines)
     locked_version(text, PROJECT)
@@ -40,7 +40,7 @@ def write_lock(out: Path, wheels: Sequence[Path], place: str) -> None:
 
 
 def write_pages(out: Path) -> None:
-    """The pages that pip reads, for all wheels in `files/`."""
+    """Write the index pages for pip, for all wheels in `files/`."""
     shutil.rmtree(out / "simple", ignore_errors=True)
     for wheel in sorted((out / "files").glob("*.whl")):
         page = out / "simple" / project_of(wheel)[0] / "index.html"
@@ -51,7 +51,7 @@ def write_pages(out: Path) -> None:
 
 
 def build(out: Path) -> str:
-    """Add the sources' release; the place of its lock. Raises `InstallError`."""
+    """Add the release of the sources; returns the location of its lock. Raises `InstallError`."""
     place = lock_place(python_tag(), platform.machine())
     with tempfile.TemporaryDirectory() as folder:
         environment, built = Path(folder) / "environment", Path(folder) / "wheels"
@@ -63,12 +63,12 @@ def build(out: Path) -> str:
         for wheel in wheels:
             shutil.copy(wheel, out / "files")
         write_pages(out)
-        write_lock(out, wheels, place)  # last: what it names is there
+        write_lock(out, wheels, place)  # last: everything that it names exists by then
     return place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build it; prints the lock's path last."""
+    """Build the index; prints the lock's path last."""
     parser = argparse.ArgumentParser(prog="scripts/update_index", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the index; what is there is kept")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Imports all that a device needs, inside the emulated aarch64, and says what it got."""
+"""Imports all modules that a device needs, on the emulated aarch64, and prints the result."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from edge_client.audio.speaker.memory import GAIN_ONE, SpeakerControl, SpeakerMe
 RATE_HZ = 48_000
 SECONDS = 3
 DEADLINE_S = 60.0
-# `type file` over `null` does not run in real time, so silence comes in between; what counts is that all samples come, in order.
+# `type file` over `null` does not run in real time, so silence is inserted; the check is that all samples arrive, in order.
 ALSA_CONFIG = """
 <{alsa_conf}>
 pcm.filed {{ type file  slave.pcm "null"  file "{played}"  format raw }}
@@ -28,7 +28,7 @@ pcm.filed {{ type file  slave.pcm "null"  file "{played}"  format raw }}
 
 
 def play(samples: Pcm) -> str:
-    """Have the child play; the name of the device it opened."""
+    """Play in the child process; returns the name of the device that it opened."""
     told: list[DeviceOpened] = []
     process = SpeakerChild(Settings("filed", RATE_HZ, 480), _begin, lambda _, opened: told.append(opened))
     memory = process.memory
@@ -45,7 +45,7 @@ def play(samples: Pcm) -> str:
         memory.write(samples[:free])
         samples = samples[free:]
         time.sleep(0.005)
-    time.sleep(1.0)  # what was consumed last is still on its way through PortAudio
+    time.sleep(1.0)  # the last samples consumed are still in PortAudio's buffers
     process.kill()
     process.close()
     return f"{told[0].device}, {told[0].channels} channel(s)"
@@ -57,7 +57,7 @@ def _begin(memory: SpeakerMemory) -> None:
 
 
 def main(arm_python: str, alsa_conf: str) -> None:
-    """Play noise without zeros, and compare the file's samples that are not silence."""
+    """Play noise without zeros, and compare the file's non-silent samples."""
     sent = np.random.default_rng(1).integers(1, 30_000, SECONDS * RATE_HZ, np.int16)
     with tempfile.TemporaryDirectory() as folder:
         played, config = Path(folder, "played.raw"), Path(folder, "asound.conf")

@@ -1,4 +1,4 @@
-"""Contender `bare`: a relay on grpc.aio as its tutorials teach it. Generated stubs, one payload in a message, a queue each device."""
+"""Contender `bare`: a relay on grpc.aio in the style of its tutorials: generated stubs, one payload per message, a queue per device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = (("grpc.use_local_subchannel_pool", 1),)
 
 
 class Room(device_rpc.DeviceServiceServicer, publisher_rpc.PublisherServiceServicer):
-    """Both services; conversations are rooms, devices of the same name prefix are in them."""
+    """Both services; conversations are rooms, which contain the devices with their name as prefix."""
 
     def __init__(self) -> None:
         self._queues: dict[str, list[asyncio.Queue[Any]]] = defaultdict(list)
@@ -49,7 +49,7 @@ class Room(device_rpc.DeviceServiceServicer, publisher_rpc.PublisherServiceServi
 
 
 class Clients:
-    """See `contract.Clients`. Each stream has a connection of its own."""
+    """See `contract.Clients`. Each stream has its own connection."""
 
     def __init__(self, address: str, received: Received) -> None:
         self._address = address
@@ -94,7 +94,7 @@ class Clients:
 
 
 def register(server: Any) -> None:
-    """Both services on one server."""
+    """Register both services with a server."""
     room = Room()
     device_rpc.add_DeviceServiceServicer_to_server(room, server)
     publisher_rpc.add_PublisherServiceServicer_to_server(room, server)

@@ -1,8 +1,8 @@
-"""Contender `floor`: what `grpc.aio` alone costs a relay that gives each device messages of its own.
+"""Contender `floor`: the cost of `grpc.aio` alone for a relay that sends each device its own messages.
 
-It reads and writes messages as many and as large as ours, and does nothing else: bytes in, bytes out, no protobuf, no look into payloads,
-no sequences, credit or reports. A message of the publisher holds pieces, each of a session with its size; a piece holds payloads, each
-behind its size. The server cuts at the pieces and passes each on as one message; pieces that wait for a device are joined, up to 64 KB.
+Its messages are as many and as large as ours, but it only copies bytes: no protobuf, no inspection of payloads, no sequence numbers,
+credit or reports. A publisher's message contains pieces, each with its session and size; a piece contains payloads, each preceded by
+its size. The server splits messages into pieces and forwards each as one message; pieces queued for a device are joined, up to 64 KB.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.lab.stamp import now_us
 
 SERVICE, ATTACH, PUBLISH = "bench.Floor", "Attach", "Publish"
 SESSION, PIECE, PAYLOAD = struct.Struct("<H"), struct.Struct("<HI"), struct.Struct("<I")
-"""What a device begins with, a session; what stands before a piece, session and size; and before a payload, its size."""
+"""A device's first message (session); the header of a piece (session, size); the header of a payload (size)."""
 
 
 class Relay:
-    """Cuts, and passes on. One device a session."""
+    """Splits and forwards messages. One device per session."""
 
     def __init__(self) -> None:
         self._devices: dict[int, Queue] = {}
@@ -57,7 +57,7 @@ class Relay:
 
 
 class Clients:
-    """See `contract.Clients`. One publisher carries all sessions; what waits there travels together, as ours joins it."""
+    """See `contract.Clients`. One publisher carries all sessions; queued payloads are joined, as in ours."""
 
     tick_us = 0
 
@@ -108,7 +108,7 @@ class Clients:
                 await call.write(message)
 
     def _gather(self) -> bytes:
-        """What all sessions have, until that is 64 KB or more, as ours."""
+        """Join the queued payloads of all sessions up to 64 KB or slightly more, as ours does."""
         parts: list[bytes] = []
         size = 0
         for session, queue in self._sessions.items():
@@ -124,13 +124,13 @@ class Clients:
 
 
 class TickingClients(Clients):
-    """The publisher waits for a tick, as ours does where it is told to."""
+    """The publisher waits for a tick, as ours does if configured."""
 
     tick_us = 10_000
 
 
 def register(server: Any) -> None:
-    """Both methods, bytes in and bytes out."""
+    """Register both methods, with bytes in and out."""
     relay = Relay()
     methods = ((ATTACH, relay.attach), (PUBLISH, relay.publish))
     handlers: dict[str, Any] = {name: grpc.stream_stream_rpc_method_handler(behaviour) for name, behaviour in methods}

@@ -1,4 +1,4 @@
-"""What contenders on `grpc.aio` begin and end with."""
+"""Start and shutdown of contenders on `grpc.aio`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.bench.contract import listening, port_file
 
 
 async def serve(register: Callable[[Any], None]) -> None:
-    """Serve what `register` puts into the server, until killed."""
+    """Serve the handlers added by `register`, until killed."""
     path = port_file()
     server = grpc.aio.server()
     register(server)
@@ -23,7 +23,7 @@ async def serve(register: Callable[[Any], None]) -> None:
 
 
 async def close(tasks: Sequence[asyncio.Task[None]], channels: Sequence[Any]) -> None:
-    """End a contender's clients."""
+    """Close a contender's clients."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

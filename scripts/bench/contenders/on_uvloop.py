@@ -1,4 +1,4 @@
-"""A contender on uvloop in place of asyncio's own event loop: `python -m scripts.bench.contenders.on_uvloop MODULE ARGUMENT…`."""
+"""Runs a contender on uvloop instead of asyncio's event loop: `python -m scripts.bench.contenders.on_uvloop MODULE ARGUMENT…`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uvloop
 
 
 def main() -> None:
-    """Become the server."""
+    """Run the server in this process."""
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Contender `ours`: relay-server as it is installed; publishers use the publisher library, devices the real protocol."""
+"""Contender `ours`: the installed relay-server; publishers use the publisher library, devices the real protocol."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ class Clients:
 
 
 class TickingClients(Clients):
-    """The publisher lets media wait for a tick, too."""
+    """The publisher also holds media for a tick."""
 
     media_tick_us = 10_000

@@ -18,21 +18,21 @@ from avatar_relay.v1 import media_pb2 as media
 from scripts.bench.contract import Received
 
 BUFFER_BYTES = 2 << 20
-"""Room for each kind; an edge client's default."""
+"""Buffer for each kind; an edge client's default."""
 MUCH_BYTES = BUFFER_BYTES // 4
-"""Credit is granted at once when so much has gathered."""
+"""Credit is granted at once when this much has accumulated."""
 REPORT_S = 3.0
 CHANNEL_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 8 << 20), ("grpc.enable_retries", 0))
 METHOD = "/avatar_relay.v1.DeviceService/Attach"
 
 
 def open_channel(address: str) -> Any:
-    """A channel with a connection of its own."""
+    """Open a channel with its own connection."""
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
 
 
 class RelayDevice:
-    """`run` it until cancelled; `attached` is set by the relay's welcome. `received` gets each whole payload."""
+    """A device; `run` runs until cancelled. `attached` is set by the relay's welcome. `received` is called with each whole payload."""
 
     def __init__(self, device_id: str, channel: Any, received: Received, *, report_s: float = REPORT_S) -> None:
         self.attached = asyncio.Event()
@@ -48,7 +48,7 @@ class RelayDevice:
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Attach, and take what comes until the stream ends."""
+        """Attach, and process messages until the stream ends."""
         hello = pb.Hello(
             device_id=self._device_id,
             protocol_version=PROTOCOL_VERSION,

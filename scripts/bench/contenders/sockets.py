@@ -1,4 +1,4 @@
-"""What the clients of the contenders on WebSockets have in common: connections, reading, and the end."""
+"""Common base of the WebSocket contenders' clients: connections, reading, and closing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.bench.contract import Received
 
 
 class SocketClients:
-    """See `contract.Clients`. Each device has a connection of its own, and so has each publisher."""
+    """See `contract.Clients`. Each device and each publisher has its own connection."""
 
     def __init__(self, address: str, received: Received) -> None:
         self._address = address
@@ -23,15 +23,15 @@ class SocketClients:
         self._tasks: list[asyncio.Task[None]] = []
 
     def publisher_path(self, session: int) -> str:
-        """Where a session is published; a publisher for each path."""
+        """Path on which a session is published; there is one publisher per path."""
         return f"publish/{session}"
 
     def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
-        """What a publisher sends for payloads handed over together."""
+        """Messages that a publisher sends for payloads published together."""
         raise NotImplementedError
 
     def payloads(self, message: str | bytes) -> Iterable[bytes]:
-        """What came in a device's message."""
+        """Payloads in a device's message."""
         raise NotImplementedError
 
     async def attach(self, session: int, device: int) -> None:

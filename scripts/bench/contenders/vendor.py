@@ -1,4 +1,4 @@
-"""Contender `vendor`: the shape of AvatarKit's integration demo (backend mode), written anew.
+"""Contender `vendor`: a reimplementation of the architecture of AvatarKit's integration demo (backend mode).
 
 FastAPI on uvicorn with its `standard` extra; each payload is a JSON text with base64 in it; sound goes straight to the client, motion
 over a queue of 256 between the SDK's callback and the sender; one lock around every send. Payloads come in as bytes with their
@@ -33,19 +33,19 @@ class Session:
         self._lock = asyncio.Lock()
 
     async def send(self, message: dict[str, object]) -> None:
-        """The one way out."""
+        """Send a message, under the lock."""
         async with self._lock:
             await self._socket.send_text(json.dumps(message, ensure_ascii=False))
 
     async def take(self, record: bytes) -> None:
-        """A payload behind its kind."""
+        """Process a record: the kind, followed by a payload."""
         if record[:1] == AUDIO:
             await self.send({"type": "avatar_audio", "audio": base64.b64encode(record[1:]).decode("ascii"), "isLast": False})
         else:
             await self._frames.put(record[1:])
 
     async def pump(self) -> None:
-        """Queue to socket."""
+        """Send queued messages to the socket."""
         while True:
             frame = await self._frames.get()
             await self.send({"type": "avatar_frames", "frames": [base64.b64encode(frame).decode("ascii")], "isLast": False})
@@ -82,12 +82,12 @@ class Clients(SocketClients):
     """See `contract.Clients`."""
 
     def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
-        """Each payload behind its kind."""
+        """One message per payload, preceded by its kind."""
         del session
         return interleaved([AUDIO + payload for payload in audio], [MOTION + payload for payload in motion])
 
     def payloads(self, message: str | bytes) -> Iterable[bytes]:
-        """The one in it."""
+        """The payload in the message."""
         told = json.loads(message)
         return [base64.b64decode(told["audio"] if told["type"] == "avatar_audio" else told["frames"][0])]
 

@@ -1,4 +1,4 @@
-"""What waits on one way through a contender that joins."""
+"""The queue of one direction in a contender that joins records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.bench.contract import MAX_JOINED_BYTES, QUEUE_PAYLOADS
 
 
 def join(records: deque[bytes]) -> bytes:
-    """As many records as fit into a message; at least one."""
+    """Join as many records as fit into a message; at least one."""
     joined = [records.popleft()]
     size = len(joined[0])
     while records and size + len(records[0]) <= MAX_JOINED_BYTES:
@@ -19,7 +19,7 @@ def join(records: deque[bytes]) -> bytes:
 
 
 class Queue:
-    """Who fills it waits `until_room`; who empties it waits until it is `filled`."""
+    """Producers wait for `until_room`; consumers wait until it is `filled`."""
 
     def __init__(self) -> None:
         self.waiting: deque[bytes] = deque()
@@ -27,12 +27,12 @@ class Queue:
         self._room = asyncio.Event()
 
     async def until_room(self) -> None:
-        """While too much waits."""
+        """Wait while the queue is full."""
         while len(self.waiting) > QUEUE_PAYLOADS:
             self._room.clear()
             await self._room.wait()
 
     def take(self) -> bytes:
-        """What waits, as much as fits into a message; at least one."""
+        """Remove as many records as fit into a message; at least one."""
         self._room.set()
         return join(self.waiting)

@@ -35,7 +35,7 @@ def split(message: bytes) -> Iterable[tuple[int, bytes]]:
 
 
 class PlainRelay:
-    """Passes each message on to all devices of the room, one after the other."""
+    """Forwards each message to all devices of the room, one after another."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, set[server.ServerConnection]] = defaultdict(set)
@@ -57,7 +57,7 @@ class PlainRelay:
 
 
 class JoiningRelay:
-    """Reads records, queues them for each device, and sends what waits in one message."""
+    """Reads records, queues them for each device, and sends queued records in one message."""
 
     def __init__(self) -> None:
         self._rooms: dict[int, set[Queue]] = defaultdict(set)
@@ -81,7 +81,7 @@ class JoiningRelay:
                 await device.until_room()
 
     def _queue(self, message: bytes) -> set[Queue]:
-        """The devices that have something to send now."""
+        """Queue the records of a message; returns the queues that now have data."""
         filled = set()
         for session, record in split(message):
             for device in self._rooms[session]:
@@ -113,7 +113,7 @@ class Clients(SocketClients):
             yield RECORD.pack(session, 0, self._seq[session], 20_000 * self._seq[session], len(payload)) + payload
 
     def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
-        """One for each payload."""
+        """One message per payload."""
         return self.records(session, audio, motion)
 
     def payloads(self, message: str | bytes) -> Iterable[bytes]:
@@ -123,15 +123,15 @@ class Clients(SocketClients):
 
 
 class JoiningClients(Clients):
-    """Clients of the joining relay: one publisher for all; what is handed over together travels together."""
+    """Clients of the joining relay: one publisher for all sessions; payloads published together are sent together."""
 
     def publisher_path(self, session: int) -> str:
-        """The same for all."""
+        """One path for all sessions."""
         del session
         return "publish"
 
     def messages(self, session: int, audio: Sequence[bytes], motion: Sequence[bytes]) -> Iterable[bytes]:
-        """As few as can be."""
+        """As few messages as possible."""
         records = deque(self.records(session, audio, motion))
         while records:
             yield join(records)

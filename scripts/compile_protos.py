@@ -18,7 +18,7 @@ from typing import Any
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # by hand, in an environment without the build backend
+except ImportError:  # run by hand, in an environment without the build backend
     BuildHookInterface = object
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def package_folder(name: str) -> Path:
 
 
 def protoc(*options: str) -> None:
-    """Run the bundled protoc over all our files; exits with its messages where it fails."""
+    """Run the bundled protoc over all our files; exits with its messages if it fails."""
     from grpc_tools import protoc as compiler
 
     includes = [PROTO, package_folder("grpc_tools") / "_proto"]

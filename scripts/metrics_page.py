@@ -1,7 +1,7 @@
 """Writes docs/metrics.md, the reference of all metrics, from the code that makes them.
 
-Names, units and descriptions come from the programs' telemetry, Prometheus' names from its own exporter. What each attribute means is said
-here; a test compares it with what a relay and a device really export.
+Names, units and descriptions come from the programs' telemetry, Prometheus' names from its own exporter. Attributes are described
+here; a test compares them with those that a relay and a device really export.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class MetricInfo:
 
 
 class RecordingMeter(metrics.NoOpMeter):
-    """Keeps what is made."""
+    """Records the created instruments."""
 
     def __init__(self) -> None:
         super().__init__("recording")
@@ -129,14 +129,14 @@ def metrics_of_programs() -> dict[str, list[MetricInfo]]:
     tracer = trace.NoOpTracer()
     RelayTelemetry(Telemetry(tracer, relay, True, lambda: None), lambda: 0).certificate(lambda: 0)
     device = EdgeTelemetry(Telemetry(tracer, edge, True, lambda: None), "device", lambda _: RelayClock(0, 0))
-    device.watch_certificate(nothing, nothing)  # asked only when metrics are read, which nobody does here
+    device.watch_certificate(nothing, nothing)  # called only when metrics are read, which does not happen here
     device.watch_sound(nothing)
     device.watch_face(nothing)
     return {"relay-server": relay.made, "edge-client": edge.made}
 
 
 def prometheus_names(found: Iterable[MetricInfo]) -> dict[str, str]:
-    """What Prometheus' exporter calls each metric; without the endings of a histogram's series."""
+    """Prometheus' name of each metric, without the suffixes of a histogram's series."""
     before = {family.name for family in REGISTRY.collect()}
     reader = PrometheusMetricReader()
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("page")
@@ -159,7 +159,7 @@ def _plain(name: str) -> str:
 
 
 def _matches(plain: str, name: str) -> bool:
-    """The exporter adds a unit that it knows, and nothing else, to a name."""
+    """Whether the names match: the exporter adds only a known unit to a name."""
     rest = plain.removeprefix(_plain(name))
     return plain != rest and rest in ("", "_bytes", "_seconds")
 

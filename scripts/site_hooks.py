@@ -21,7 +21,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Make links fit the site; of one that leads to a file that is not in it, the text stays."""
+    """Adapt links to the site; a link to a file outside the site is replaced by its text."""
     source = next((name for name, target in FROM_THE_ROOT.items() if target == page.file.src_uri), join("docs", page.file.src_uri))
 
     def fitted(link: re.Match[str]) -> str:

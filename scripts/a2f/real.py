@@ -39,7 +39,7 @@ def say(document: Any) -> None:
 
 
 def describe(message: Any, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of a message by their numbers, and what is in them."""
+    """The fields of a message by number, with their contents."""
     fields = {}
     for field in message.fields:
         inner = field.message_type if field.message_type is not None and field.message_type.full_name not in seen else None
@@ -55,12 +55,12 @@ def describe(message: Any, seen: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def written(message: Any) -> str:
-    """As bytes, maps by key."""
+    """Serialize to bytes, with maps sorted by key."""
     return str(message.SerializeToString(deterministic=True).hex())
 
 
 def header(rate_hz: int, names: Iterable[str] = NAMES) -> Any:
-    """The first answer."""
+    """The first response."""
     message = A2F3DAnimationDataStream()
     said = message.animation_data_stream_header
     said.audio_header.channel_count = 1
@@ -105,7 +105,7 @@ def answers() -> Iterator[Any]:
 
 
 class Service(A2FControllerServiceServicer):  # type: ignore[misc]
-    """Takes a clip and answers as it comes; tells what it heard."""
+    """Receives a clip, responds as it arrives, and reports what it received."""
 
     def ProcessAudioStream(self, request_iterator: Iterator[Any], context: Any) -> Iterator[Any]:
         heard: list[str] = []
@@ -131,7 +131,7 @@ class Service(A2FControllerServiceServicer):  # type: ignore[misc]
 
 
 def serve() -> None:
-    """Until standard input ends."""
+    """Serve until standard input ends."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
     add_A2FControllerServiceServicer_to_server(Service(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -142,7 +142,7 @@ def serve() -> None:
 
 
 def call(target: str) -> None:
-    """With the real client stub."""
+    """Call the service with the real client stub."""
 
     def requests() -> Iterator[Any]:
         first = AudioWithEmotionStream()

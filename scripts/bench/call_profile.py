@@ -19,19 +19,19 @@ COMPARED = ("ours", "floor")
 
 @dataclass(frozen=True, slots=True)
 class CallProfile:
-    """Calls for each payload: all, and those of each function, most first."""
+    """Calls per payload: the total, and those of each function in descending order."""
 
     calls: float
     functions: dict[str, float]
 
     def table(self, rows: int = SHOWN) -> str:
-        """The functions called most, as lines of Markdown."""
+        """The most-called functions, as a Markdown table."""
         lines = [f"| {calls:.2f} | `{name}` |" for name, calls in list(self.functions.items())[:rows]]
         return "\n".join(["| calls | function |", "|---|---|", *lines])
 
 
 def profile(name: str) -> CallProfile:
-    """Count one contender's. Raises `BenchError`."""
+    """Count the calls of one contender. Raises `BenchError`."""
     contender = CONTENDERS[name]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "calls"

@@ -38,29 +38,29 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Ages:
-    """How old payloads were when they came, in ms."""
+    """Ages of payloads on reception, in ms."""
 
     def __init__(self) -> None:
         self.ms: list[float] = []
 
     def take(self, data: bytes) -> None:
-        """One came."""
+        """Record a received payload."""
         self.ms.append(age_us(read_stamp(data), now_us()) / 1_000)
 
 
 def cpu_s(pid: int) -> float:
-    """What the kernel counted for a process so far."""
+    """CPU seconds of a process so far, by the kernel's count."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started."""
+    """Ids of a process's child processes."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def measure(options: argparse.Namespace, door: str, home: str, pids: list[int]) -> dict[str, float]:
-    """One round."""
+    """Measure one round."""
     async with AsyncExitStack() as stack:
         history, ages = stack.enter_context(History()), Ages()
         devices = [SimulatedDevice(f"d{n}", home, history, random.Random(n), on_payload=ages.take) for n in range(options.sessions)]
@@ -92,7 +92,7 @@ async def measure(options: argparse.Namespace, door: str, home: str, pids: list[
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All rounds; returns the summary."""
+    """Run all rounds; returns the summary."""
     kinds = {"local": _local, "cross": _cross if options.workers == 1 else _workers}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory() as folder:

@@ -54,7 +54,7 @@ _GL_USERS = (gles_module, backdrop, board, eyes, frame, hair, meshes, program, r
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Medians over the rounds, for one picture, in ms."""
+    """Medians over the rounds, in ms per picture."""
 
     cpu_ms: float
     wall_ms: float
@@ -62,7 +62,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Sustained:
-    """A paced stretch."""
+    """Results of a paced interval."""
 
     seconds: float
     pictures_per_second: float
@@ -71,7 +71,7 @@ class Sustained:
     pauses_over_two: int
     """Pauses of more than two pictures' time beyond their own."""
     cpu_percent: float
-    """Of one core, all threads."""
+    """CPU of all threads, in per cent of one core."""
 
 
 class _NoGl:
@@ -90,7 +90,7 @@ def _nothing(*_: Any) -> None:
 
 
 class _Speech:
-    """A player that always speaks: every weight moves."""
+    """A player that always speaks: every weight changes."""
 
     def view(self, now_us: int) -> View:
         """See `ViewSource`."""
@@ -103,7 +103,7 @@ class _Speech:
         return Position("bench", now_us)
 
     def analyse_sound(self) -> None:
-        """There is none."""
+        """Do nothing: there is no sound."""
 
     @property
     def state(self) -> PlayerState:
@@ -112,7 +112,7 @@ class _Speech:
 
 
 class _Pauses(PictureObserver):
-    """Notes when pictures were shown."""
+    """Records when pictures were shown."""
 
     def __init__(self) -> None:
         self.times_us: list[int] = []
@@ -123,7 +123,7 @@ class _Pauses(PictureObserver):
 
 
 def costs(renderer: Renderer, rounds: int) -> dict[str, Cost]:
-    """Measure all three, in turns."""
+    """Measure all three variants in turn."""
     life, scene, gl = IdleLife(1), _Speech(), GL
     without = _NoGl(gl)
 
@@ -171,7 +171,7 @@ def _set_gl(gl: Any) -> None:
 
 
 def sustained(renderer: Renderer, seconds: float, pictures_per_second: float) -> Sustained:
-    """Draw as the client does."""
+    """Draw at the client's pace for `seconds`."""
     pauses = _Pauses()
     answers = FaceAnswers(_Speech())
     stage = RenderLoop(
@@ -239,7 +239,7 @@ def main() -> int:
 
 
 def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, dict[str, float]]) -> list[str]:
-    """Print the figures, and for each aim whether it was held; returns those that were not."""
+    """Print the figures, and whether each target was met; returns those that were missed."""
     ours, python, bare = found["ours"], found["python"], found["bare"]
     print(f"{name}; {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"a picture          {ours.cpu_ms:6.2f} ms CPU  {ours.wall_ms:6.2f} ms")
@@ -262,7 +262,7 @@ def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, 
 
 
 def _aims(python: Cost, paced: Sustained, pss: dict[str, dict[str, float]]) -> list[tuple[str, float, float]]:
-    """What is asked for: its name, the figure, and the most that it may be."""
+    """The targets: name, figure, and upper limit."""
     aims = [
         ("our Python, % of a core at 30 pictures a second", python.cpu_ms * 3, PYTHON_LIMIT_PERCENT),
         ("ms from picture to picture, paced", 1e3 / paced.pictures_per_second, 1e3 / SLOWEST_PER_SECOND),

@@ -37,7 +37,7 @@ LIVE = ("single", "paced")
 
 
 def write(figures: Mapping[str, Any]) -> None:
-    """Renew tables and plots."""
+    """Update tables and plots."""
     medians = {name: {one: middle(rounds) for one, rounds in by.items()} for name, by in figures.get("rounds", {}).items()}
     costs = {TITLES[name]: {one: values["cpu_us"] for one, values in by.items() if "cpu_us" in values} for name, by in medians.items()}
     costs = {title: bars_ for title, bars_ in costs.items() if bars_}

@@ -16,17 +16,17 @@ PANEL, APART = 260, 24
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own face."""
+    """Pillow's built-in font."""
     return ImageFont.load_default(size)
 
 
 def plain(text: str) -> str:
-    """`text` in letters that Pillow's own face has."""
+    """`text` reduced to characters of Pillow's built-in font."""
     return text.translate({ord("→"): "to", ord("×"): "x", ord("µ"): "u"})
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path: Path) -> None:
-    """A row for each contender in each group, the value behind it; a floor, which is no relay that one could use, is hollow."""
+    """One labelled bar per contender in each group; a floor, which is not a usable relay, is hollow."""
     values = [value for group in groups.values() for value in group.values()]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     rows = sum(len(group) + 1 for group in groups.values())
@@ -56,7 +56,7 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str, path:
 
 
 def lines(title: str, curves: Sequence[tuple[str, Mapping[str, float]]], path: Path) -> None:
-    """Panels, two in a row, each a curve with its points; both scales begin at 0."""
+    """Panels, two per row, each with a curve and its points; both axes start at 0."""
     picture = Image.new("RGB", (WIDTH, TOP + math.ceil(len(curves) / 2) * PANEL), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((20, 14), title, fill=INK, font=font(18))

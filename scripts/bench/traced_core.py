@@ -18,7 +18,7 @@ AUDIO_BYTES = 700
 
 
 async def pass_payloads(number: int) -> None:
-    """A relay's life with so many payloads, from `open` to `end`."""
+    """Pass `number` payloads through a relay, from `open` to `end`."""
     from avatar_relay import messages as m
     from avatar_relay import wire
     from avatar_relay.limits import PROTOCOL_VERSION

@@ -1,8 +1,8 @@
 """`scripts/bench/relay --cases tracing`: instructions of the relay per payload, without and with tracing, under callgrind.
 
-What tracing adds is counted on the relay's desks without sockets (`scripts.bench.traced_core`), where the same instructions run each
-time; what it adds to is a whole relay, to which one payload at a time comes over gRPC. Of both the slope between two lengths
-leaves out start and end. A whole relay's count cannot show what tracing adds: it differs by 2 % from one time to the next.
+The cost of tracing is counted on the relay's connections without sockets (`scripts.bench.traced_core`), where each run executes the same
+instructions; its base is a whole relay that receives one payload at a time over gRPC. For both, the slope between two lengths excludes
+start and end. A whole relay's count cannot show the cost of tracing: it varies by 2 % between runs.
 
 - `none`: a build without tracing: `scripts.bench.untraced` takes every call of the observer out of the relay's sources.
 - `off`: as installed, no exporter asked for.
@@ -39,19 +39,19 @@ START_S, STOP_S, PAYLOAD_S = 900.0, 300.0, 120.0
 QUIET = {"AVATAR_RELAY_HEARTBEAT_MS": "4000", "AVATAR_RELAY_PEER_TIMEOUT_MS": "1200000"}
 EXPORTED_LATE = {"OTEL_BSP_SCHEDULE_DELAY": "3600000", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
 TYPICAL_S = 200.0
-"""What all of it takes, about."""
+"""Approximate total duration in seconds."""
 CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
 class QuietClients(Clients):
-    """Devices report by volume only: what is said by the clock would be counted the more, the slower the machine is."""
+    """Devices report by volume only: timed reports would add instructions on a slower machine."""
 
     report_s = 3_600.0
 
 
 async def one_at_a_time(address: str, count: int) -> None:
-    """Publish, wait until it came, publish the next."""
+    """Publish a payload, wait until it was received, then publish the next."""
     came = asyncio.Event()
     clients = QuietClients(address, lambda _: came.set())
     await clients.attach(0, 0)
@@ -64,12 +64,12 @@ async def one_at_a_time(address: str, count: int) -> None:
 
 
 def _own_environment() -> dict[str, str]:
-    """Ours without what it says of tracing, and with the same order of sets each time."""
+    """This process's environment without tracing variables, and with a fixed hash seed."""
     return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | {"PYTHONHASHSEED": "0"}
 
 
 async def relay_instructions(count: int) -> int:
-    """What a whole life of a relay with so many payloads takes, tracing off. Raises `BenchError`."""
+    """Instructions of a relay's whole run with `count` payloads and tracing off. Raises `BenchError`."""
     with tempfile.TemporaryDirectory() as folder:
         port_file, log = Path(folder) / "port", Path(folder) / "log"
         command = [*CALLGRIND, sys.executable, "-P", "-m", "relay_server"]
@@ -94,7 +94,7 @@ async def relay_instructions(count: int) -> int:
 
 
 async def core_instructions(count: int, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """What a whole life of the relay's desks with so many payloads takes. Raises `BenchError`."""
+    """Instructions of a whole run of the relay's connections with `count` payloads. Raises `BenchError`."""
     command = [*CALLGRIND, sys.executable, "-P", "-m", "scripts.bench.traced_core", str(count), *arguments]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env={**_own_environment(), **environment}
@@ -122,7 +122,7 @@ async def slope(lengths: tuple[int, int], instructions: Callable[[int], Awaitabl
 
 
 async def slopes(say: Callable[[str], None]) -> dict[str, float]:
-    """Instructions per payload: of the desks by mode, and of a whole relay. Raises `BenchError`."""
+    """Instructions per payload: of the connections by mode, and of a whole relay. Raises `BenchError`."""
     async with OtlpReceiver() as receiver:
         exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, **EXPORTED_LATE}
         modes: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
@@ -141,5 +141,5 @@ async def slopes(say: Callable[[str], None]) -> dict[str, float]:
 
 
 def added(instructions: Mapping[str, float], mode: str, base: str) -> float:
-    """What a mode takes more than another, in per cent of a whole relay."""
+    """The extra cost of a mode over `base`, in per cent of a whole relay."""
     return 100 * (instructions[mode] - instructions[base]) / instructions[RELAY]

@@ -49,7 +49,7 @@ _TEETH_AXIS_Z, _TEETH_BEND = -0.05, 0.235  # the arch's middle; length along it 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Vertices ready to draw, with the base mesh's vertex that each came from."""
+    """Vertices ready to draw, each with its source vertex in the base mesh."""
 
     came_from: Ints
     tris: Ints
@@ -104,7 +104,7 @@ def bake(source: Source, person: Person, sky: Floats) -> dict[str, NDArray[np.ge
 
 
 def _body(source: Source) -> NDArray[np.bool_]:
-    """Which faces are drawn of the body."""
+    """Mask of the body's faces that are drawn."""
     places = source.guided[source.mesh.faces]
     near = (places[..., 1].min(1) > _CROP_Y) & (np.abs(places[..., 0]).max(1) < _CROP_X)
     return np.asarray((source.mesh.groups == "body") & near)
@@ -120,7 +120,7 @@ def _outline(source: Source, body: NDArray[np.bool_], person: Person) -> NDArray
 
 
 def _with_middles(source: Source, fine: Refined) -> Source:
-    """With the refined mesh's new points."""
+    """Add the refined mesh's new points."""
     mesh, pairs = source.mesh, fine.parents
     middles = rounded_middles(mesh.points, normals(mesh.points, triangles(mesh.faces)), pairs)
     return replace(
@@ -132,7 +132,7 @@ def _with_middles(source: Source, fine: Refined) -> Source:
 
 
 def _grown(source: Source, tris: Ints, person: Person) -> Source:
-    """Hair and shirt stand out from the body by their thickness."""
+    """Offset hair and shirt from the body by their thickness."""
     points, places = source.mesh.points, source.guided
     hair = person.cut.thick * np.clip((hair_depth(places, person.cut) + 0.01) / 0.20, 0, 1) ** 0.7
     shirt = _SHIRT_THICK * np.clip(shirt_depth(places) / 0.05, 0, 1)

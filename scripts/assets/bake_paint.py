@@ -1,4 +1,4 @@
-"""The paint of the head: what colour each place of the skin has, from its place in space and the base mesh's own masks. Pure numpy.
+"""Paints the head's skin: the colour of each position follows from its place in space and the base mesh's masks. Pure numpy.
 
 The texture is a map of the head seen from its axis: across, the turn about the axis (the front takes more room than the back);
 upwards, the height, and above the brow the angle to the crown. Hair and shirt are paint on the same skin, so their edges are as
@@ -18,12 +18,12 @@ from scripts.assets.people import Cut, Person
 
 SIZE = 1024
 LOW, HIGH = -2.05, 1.62
-"""Heights that the texture's bottom and top stand for; what lies lower is all shirt."""
+"""Heights of the texture's bottom and top; everything lower is shirt."""
 SWATCH_V = 0.012
 SWATCHES = {"tongue": 0.25, "mouth": 0.35}
-"""Where plain colours lie along the texture's lowest rows."""
+"""Positions of plain colours along the texture's lowest rows."""
 TEETH_U, TEETH_HIGH_V = (0.52, 0.98), 0.021
-"""Where the row of teeth lies there: from the right-most to the left-most, and their height."""
+"""Position of the row of teeth in these rows: from the right-most to the left-most tooth, and their height."""
 TEETH_ALONG = 0.56
 """The length of half a row along the gums, in mesh units."""
 
@@ -39,9 +39,9 @@ _TOOTH_ENDS = np.array((0.0, 0.106, 0.187, 0.281, 0.369, 0.457, 0.58))
 
 @dataclass(frozen=True, slots=True)
 class Skin:
-    """What the painter needs to know of the mesh: of the default person's, so that the same place of the texture is the same of any face.
+    """Mesh data for painting, of the default person, so that a texture position is the same part of any face.
 
-    Everything about the eyes' centre level, in mesh units.
+    Positions are relative to the centre level of the eyes, in mesh units.
     """
 
     points: Floats
@@ -56,7 +56,7 @@ class Skin:
 
 
 def chart(points: Floats) -> Floats:
-    """Texture coordinates of places: (n, 2), 0 to 1; the seam lies behind the head."""
+    """Texture coordinates of positions: (n, 2), 0 to 1; the seam is behind the head."""
     ahead = points[:, 2] - axis_z(points)
     turn = np.arctan2(points[:, 0], ahead)
     u = 0.5 + turn / (2 * np.pi) + _FRONT_GAIN * np.sin(turn)
@@ -67,7 +67,7 @@ def chart(points: Floats) -> Floats:
 
 
 def axis_z(points: Floats) -> Floats:
-    """How far back the axis runs at a place's height: through the head, and further back through the neck."""
+    """z of the axis at a position's height: through the head, and further back through the neck."""
     return np.asarray(-0.45 - 0.45 * _smooth(points[:, 1], -0.80, -1.30))
 
 
@@ -98,7 +98,7 @@ class PaintedTexture:
     picture: NDArray[np.uint8]
     """The texture: RGB, (SIZE, SIZE, 3), row 0 at v = 0."""
     regions: NDArray[np.uint8]
-    """What of it is skin (red) and what is hair (green), 0 to 255, at half the size; blue is 0."""
+    """Shares of skin (red) and hair (green), 0 to 255, at half the size; blue is 0."""
     colours: tuple[Floats, Floats]
     """The mean of the skin and of the hair, 0 to 255."""
 
@@ -136,7 +136,7 @@ def _bytes(colour: Floats) -> NDArray[np.uint8]:
 
 
 def _teeth(rows: int, columns: int, margin: int) -> Floats:
-    """A row of teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that open at the tips."""
+    """Teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that open at the tips."""
     along = np.abs((np.arange(-margin, columns + margin) + 0.5) / columns * 2 - 1)[None, :] * TEETH_ALONG
     up = np.minimum(1.0, (np.arange(rows)[:, None] + 0.5) / (TEETH_HIGH_V * SIZE))
     to_gap = np.abs(along[..., None] - _TOOTH_ENDS).min(-1)
@@ -156,7 +156,7 @@ def _across_the_seam(plane: Floats, values: Floats, tris: Ints) -> list[tuple[Fl
 
 
 def _colours(image: Floats, skin: Skin, person: Person) -> tuple[Floats, Floats]:
-    """The colour of each texel, (size, size, 3), and what of it is skin and hair, (size, size, 2)."""
+    """The colour of each texel, (size, size, 3), and its shares of skin and hair, (size, size, 2)."""
     size, look = image.shape[0], person.palette
     place, uv = image[..., :3].reshape(-1, 3), image[..., 3:].reshape(-1, 2)
     x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
@@ -230,7 +230,7 @@ def _sample(mask: Floats, uv: Floats) -> Floats:
 
 
 def _nearest(place: Floats, points: Floats, reach: float) -> Floats:
-    """Distance to the nearest of some points, `reach` where it is further."""
+    """Distance to the nearest of some points, at most `reach`."""
     far = np.full(len(place), reach)
     low, high = points.min(0) - reach, points.max(0) + reach
     close = np.flatnonzero(((place > low) & (place < high)).all(1))

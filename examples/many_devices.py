@@ -1,8 +1,8 @@
-"""One stream, many devices: all of them say the same WAV file (mono, 16 bits), and each tells how it went.
+"""Publishes one WAV file (mono, 16 bits) to many devices in one stream, and prints the outcome of each.
 
     python examples/many_devices.py speech.wav left right
 
-The relay copies the media; a group of its configuration counts as one name. A device that fails does not hold up the others.
+The relay copies the media; a configured group counts as one name. A failing device does not delay the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from avatar_relay.publisher import ConversationFailedError, Publisher
 
 
 async def publish(path: Path, devices: list[str], relay: str) -> None:
-    """Say the file once on all devices."""
+    """Publish the file once to all devices."""
     with wave.open(str(path), "rb") as file:
         audio_format = AudioFormat(Codec.PCM_S16LE, file.getframerate(), file.getnchannels())
         samples = file.readframes(file.getnframes())

@@ -2,7 +2,7 @@
 
     python examples/own_transport.py ws://127.0.0.1:8000/ws/agent --ask "What is the weather like?"
 
-Sound and face are those of edge-client, by its settings (EDGE_CLIENT_RENDERER=flat …). Needs `pip install websockets`.
+Sound and face are those of edge-client, with its settings (EDGE_CLIENT_RENDERER=flat …). Requires `pip install websockets`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edge_client.player import Player, PlayerCallbacks
 
 
 class DemoClient:
-    """The demo's client. A turn is the server's, a conversation the player's."""
+    """Client of the demo server. Turns belong to the server, conversations to the player."""
 
     def __init__(self, url: str, question: str) -> None:
         self._url = url
@@ -39,7 +39,7 @@ class DemoClient:
                 await self.handle(json.loads(message), player)
 
     async def handle(self, message: dict[str, Any], player: Player) -> None:
-        """Take one message. Motion of a turn without sound, or of an earlier one, is dropped, as AvatarKit does."""
+        """Handle one message. Motion for a turn without sound, or for an earlier turn, is dropped, as in AvatarKit."""
         match message:
             case {"type": "avatar_audio", "turnId": turn, "audio": audio, "isLast": is_last}:
                 if audio or turn in self._conversations:
@@ -53,7 +53,7 @@ class DemoClient:
 
 
 def tell(conversation_id: str, finished: Finished) -> None:
-    """The player's word."""
+    """Print the outcome of a finished conversation."""
     print(f"{conversation_id}: {finished.reason} after {finished.position_us / 1e6:.1f} s", flush=True)
 
 

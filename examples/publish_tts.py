@@ -1,8 +1,8 @@
-"""Publishes speech while a text-to-speech service still makes it: the device speaks before the last word is there.
+"""Publishes speech while a text-to-speech service generates it: playback begins before generation ends.
 
     python examples/publish_tts.py lobby "Good morning. How may I help you?"
 
-`stream_tts` stands for your service; here espeak-ng speaks, sentence by sentence.
+`stream_tts` stands in for your service; here espeak-ng generates speech sentence by sentence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHUNK_BYTES = 4_096
 
 
 async def stream_tts(text: str) -> AsyncIterator[bytes]:
-    """Chunks of mono 16-bit PCM at `RATE_HZ`, as they come. Put your service's client here."""
+    """Yield chunks of mono 16-bit PCM at `RATE_HZ` as they are generated. Replace with the client of your service."""
     for sentence in re.split(r"(?<=[.!?])\s+", text):
         spoken = await asyncio.to_thread(shared().speak, sentence, Voice("en-us"))
         samples = spoken.samples.tobytes()
@@ -32,7 +32,7 @@ async def stream_tts(text: str) -> AsyncIterator[bytes]:
 
 
 async def publish(text: str, device: str, relay: str) -> None:
-    """Say `text` once."""
+    """Publish `text` once."""
     given_bytes = 0
 
     def listener(event: AvatarEvent) -> None:

@@ -1,4 +1,4 @@
-"""Publishes a WAV file (mono, 16 bits) to a device, and waits until it was heard. The device moves the mouth by the sound.
+"""Publishes a WAV file (mono, 16 bits) to a device and waits until it is played. The device derives mouth motion from the sound.
 
 python examples/publish_wav.py speech.wav lobby
 """
@@ -15,7 +15,7 @@ from avatar_relay.publisher import Publisher
 
 
 def read_wav(path: Path) -> tuple[int, bytes]:
-    """Sample rate and samples of a file."""
+    """Return the sample rate and samples of a file."""
     with wave.open(str(path), "rb") as file:
         if (file.getnchannels(), file.getsampwidth()) != (1, 2):
             raise SystemExit(f"{path}: mono with 16 bits is needed; convert it by: sox {path} -c 1 -b 16 out.wav")
@@ -23,7 +23,7 @@ def read_wav(path: Path) -> tuple[int, bytes]:
 
 
 async def publish(path: Path, device: str, relay: str) -> None:
-    """Say the file once."""
+    """Publish the file once."""
     rate_hz, samples = read_wav(path)
     async with Publisher.connect(relay) as publisher:
         avatar = publisher.avatar(device, audio_format=AudioFormat(Codec.PCM_S16LE, rate_hz))

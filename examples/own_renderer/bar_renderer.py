@@ -1,7 +1,7 @@
-"""A renderer of your own: the mouth as a bar in the terminal. The same would drive LEDs, or the jaw of a puppet.
+"""A custom renderer: draws the mouth as a bar in the terminal. The same approach drives LEDs or the jaw of a puppet.
 
-pip install examples/own_renderer && edge-client --renderer bar     # for what a relay sends
-python examples/own_renderer/bar_renderer.py speech.wav             # in an application of your own
+pip install examples/own_renderer && edge-client --renderer bar     # with media from a relay
+python examples/own_renderer/bar_renderer.py speech.wav             # in your own application
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WIDTH = 40
 
 
 class BarRenderer:
-    """A `Renderer`. All calls come on the main thread, `draw` and `show` for each picture."""
+    """A `Renderer`. All methods are called on the main thread; `draw` and `show` once per picture."""
 
     name = "a bar in the terminal"
     size = (WIDTH, 1)
@@ -36,28 +36,28 @@ class BarRenderer:
         self._open = 0.0
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
-        """`pose` says how far everything is open or turned; `overlay` is what would be written over the face."""
+        """Draw `pose`, the amount by which each part is open or turned; `overlay` is text drawn over the face."""
         self._open = float(np.clip(pose[JAW], 0, 1))
 
     def show(self) -> None:
-        """Bring it onto the glass."""
+        """Present the drawn picture."""
         print("\r" + ("█" * round(WIDTH * self._open)).ljust(WIDTH), end="", flush=True)
 
     def read(self) -> Picture:
-        """The picture as pixels, for recordings: height, width, RGB."""
+        """Return the picture as pixels, for recordings: height, width, RGB."""
         return np.full((1, WIDTH, 3), round(255 * self._open), np.uint8)
 
     def poll(self) -> Wish:
-        """No window that could be closed."""
+        """Return `Wish.NONE`: there is no window to close."""
         return Wish.NONE
 
     def close(self) -> None:
-        """Leave the line."""
+        """End the terminal line."""
         print(flush=True)
 
 
 def open_renderer(config: EdgeConfig) -> BarRenderer:
-    """What the entry point names. Raises `ScreenError` if it cannot draw."""
+    """The target of the entry point. Raises `ScreenError` if it cannot draw."""
     return BarRenderer()
 
 

@@ -1,4 +1,4 @@
-"""A source of your own, in a package of its own: it speaks text in beeps, one a word. A voice of yours would take its place.
+"""A custom source in its own package: it speaks text as beeps, one per word. Replace it with your own voice.
 
 pip install examples/own_source
 relay-server --devices '{lobby = "beeper"}' --beeper-pitch-hz 660
@@ -24,14 +24,14 @@ RATE_HZ = 16_000
 
 @dataclass(frozen=True, slots=True)
 class BeeperSettings:
-    """The table `[beeper]`, the variables `AVATAR_RELAY_BEEPER_…`, the flags `--beeper-…`."""
+    """Settings: the table `[beeper]`, the variables `AVATAR_RELAY_BEEPER_…`, the flags `--beeper-…`."""
 
     pitch_hz: float = setting(440.0, takes.number(100, 4_000, "Hz"), "pitch of the beeps")
     beep_ms: int = setting(200, takes.whole_number(20, 2_000, "ms"), "length of a beep, and of the pause after it")
 
 
 class BeeperSource:
-    """A `Source`: sound without motion, so that the device moves the mouth by the sound. Files are left to the relay's own source."""
+    """A `Source` of sound without motion; the device derives mouth motion from the sound. Files are left to the relay's own source."""
 
     name = "beeper"
 
@@ -40,13 +40,13 @@ class BeeperSource:
         self._files = files
 
     async def perform(self, speech: Speech) -> Performance:
-        """Begin to speak. A source raises `SourceError` for what it does not take."""
+        """Begin to speak. Raises `SourceError` if the request is not supported."""
         if not isinstance(speech, TextSpeech):
             return await self._files.perform(speech)
         return Performance(AudioFormat(Codec.PCM_S16LE, RATE_HZ), None, Pacing.BURST, self._beeps(speech.text))
 
     async def _beeps(self, text: str) -> AsyncIterator[Item]:
-        """The sound, in chunks: it is played while the rest is made. Motion would come as `MotionChunk`, before the sound of its moment."""
+        """Yield the sound in chunks, the first ones early. Motion would be a `MotionChunk`, yielded before the sound it belongs to."""
         times = np.arange(RATE_HZ * self._settings.beep_ms // 1_000) / RATE_HZ
         beep = (8_000 * np.sin(2 * np.pi * self._settings.pitch_hz * times)).astype("<i2").tobytes()
         for _ in text.split():
@@ -55,7 +55,7 @@ class BeeperSource:
 
 @asynccontextmanager
 async def open_beeper(settings: BeeperSettings, context: SourceContext) -> AsyncIterator[Callable[[str], Source]]:
-    """Set it up, once for the relay; what is given makes the source of each device. Leaving takes it down."""
+    """Set up once per relay; the yielded factory creates the source of each device. Leaving the context shuts it down."""
     source = BeeperSource(settings, context.audio)
     yield lambda device: source
 

@@ -1,7 +1,7 @@
-"""The relay's cores without I/O, played by scripts of plain words, on a clock that only `wait` moves.
+"""The relay's cores without I/O, driven by plain-text scripts on a clock that only `wait` advances.
 
-One step in a line or between semicolons, actor first: `a opens c1 queue`, `a audio c1 3`, `lobby finishes c1`, `wait 6`.
-What each actor hears is written down in words too: `open c1`, `audio c1 1-3`, `error c1 CONVERSATION_CLOSED`.
+One step per line or separated by semicolons, actor first: `a opens c1 queue`, `a audio c1 3`, `lobby finishes c1`, `wait 6`.
+What each actor receives is also recorded in words: `open c1`, `audio c1 1-3`, `error c1 CONVERSATION_CLOSED`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ AVATARKIT = MotionFormat(MotionEncoding.AVATARKIT_V2)
 
 
 def hello(device_id: str, *, token: str = "", cursors: tuple[Cursor, ...] = (), buffer: Credit = PLENTY) -> m.Hello:
-    """A device that takes everything."""
+    """The hello of a device that accepts everything."""
     return m.Hello(device_id, 1, "test", tuple(Codec), 48_000, tuple(MotionEncoding), buffer, token, cursors)
 
 
@@ -71,12 +71,12 @@ class RelayDsl:
         self._event_ids: dict[str, int] = defaultdict(int)
         self._tokens: dict[str, str] = {}
         self.told: list[m.ToPublisher] = []
-        """All that publishers were told, as it was."""
+        """All messages sent to publishers, unmodified."""
 
     # --- acting ----------------------------------------------------------------------------------------------------
 
     def play(self, script: str) -> None:
-        """Perform a script; devices take what they may after each step."""
+        """Perform a script; after each step, devices receive what may be sent to them."""
         for step in script.replace(";", "\n").splitlines():
             words = step.split()
             if not words:
@@ -90,7 +90,7 @@ class RelayDsl:
             self.pump()
 
     def publisher(self, key: str) -> PublisherRecord:
-        """The publisher of this name, connected from its first word on."""
+        """Return the publisher of this name; it connects on first use."""
         if key not in self.registry.publishers:
             self.registry.publishers[key] = PublisherRecord(
                 key,
@@ -107,7 +107,7 @@ class RelayDsl:
         return self.registry.sessions[device_id]
 
     def say(self, key: str, message: m.PublishOpen | m.Media | m.ConversationEnd | m.DeviceVolume) -> None:
-        """A publisher says something that no script has words for."""
+        """Send a publisher's message that the script language cannot express."""
         self.perform(self.publishing.handle(self.publisher(key), message, self.now_us))
         self.pump()
 
@@ -209,10 +209,10 @@ class RelayDsl:
                 self.perform(self.publishing.forget(publisher, lost=True))
                 del self.registry.publishers[publisher.key]
 
-    # --- hearing ---------------------------------------------------------------------------------------------------
+    # --- receiving -------------------------------------------------------------------------------------------------
 
     def perform(self, effects: list[Effect]) -> None:
-        """Write down what publishers are told, and what everybody may know."""
+        """Record the messages to publishers and the public events."""
         for effect in effects:
             match effect:
                 case TellPublisher(publisher=key, message=message):
@@ -226,10 +226,10 @@ class RelayDsl:
                     pass
 
     def pump(self) -> None:
-        """Let all attached devices take what they may."""
+        """Send everything that may be sent to all attached devices."""
         for device_id, session in self.registry.sessions.items():
             if session.flight.window < MAX_WINDOW_BYTES:
-                session.flight = CongestionWindow(MAX_WINDOW_BYTES)  # what leaves is asked here, not how soon
+                session.flight = CongestionWindow(MAX_WINDOW_BYTES)  # this tests what is sent, not how soon
             while session.attached and (message := session.take(self.now_us)) is not None:
                 if isinstance(message, m.Ping):
                     session.flight.answered(message.ping_id, self.now_us)
@@ -243,7 +243,7 @@ class RelayDsl:
                     self.perform(self.publishing.credit(conversation))
 
     def heard(self, actor: str) -> list[str]:
-        """What an actor heard since it was asked last."""
+        """Return what an actor received since the last call."""
         words, self._heard[actor] = self._heard[actor], []
         return words
 

@@ -28,7 +28,7 @@ main(sys.argv[1:])
 
 
 async def test_task_that_ends_ends_the_program(tmp_path: Path) -> None:
-    """The real program, with a fault put into the task that watches the access file."""
+    """The real program, with a fault injected into the task that watches the access file."""
     flags = ("--listen", "127.0.0.1:0", "--access-file", str(Access(tmp_path).path))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", FAULTY, *flags, stdout=pipe, stderr=pipe, cwd=PROJECT_ROOT)
@@ -80,7 +80,7 @@ async def test_task_that_returns_counts_as_ended(caplog: pytest.LogCaptureFixtur
 
 
 async def test_cancelled_tasks_end_in_silence(caplog: pytest.LogCaptureFixture) -> None:
-    """Those that their owner cancels, and all at `stop`; `until` returns when it is asked to."""
+    """Tasks cancelled by their owner, or by `stop`, end without a log line; `until` returns on request."""
     background, asked = Background(), asyncio.Event()
     owned = background.start("owned", asyncio.sleep(3_600))
     background.start("other", asyncio.sleep(3_600))

@@ -1,8 +1,8 @@
-"""What one live payload costs the relay in Python calls, from the message read to the message encoded for its write.
+"""Cost of one live payload in Python calls, from reading the message to encoding it for the write.
 
-Counted are the `call` events of `sys.setprofile` for named functions of our packages, including a coroutine's resumption.
-Comprehensions are not counted: later versions of Python inline them. The count is the same in every run, however busy the machine is.
-Both services run on streams without sockets; neither gRPC nor protobuf counts.
+Counts the `call` events of `sys.setprofile` for named functions of our packages, including resumptions of coroutines.
+Comprehensions are not counted: later versions of Python inline them. The count is the same in every run, regardless of load.
+Both services run on streams without sockets; calls in gRPC and protobuf are not counted.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ OURS = ("avatar_relay", "relay_server")
 
 
 class Stream:
-    """A stream as a service sees it, without a socket."""
+    """A stream as seen by a service, without a socket."""
 
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[bytes | object] = asyncio.Queue()
         self.outgoing: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def read(self) -> bytes | object:
-        """What came next."""
+        """Return the next message."""
         return await self.incoming.get()
 
     async def write(self, data: bytes) -> None:
-        """Send; what is counted ends here."""
+        """Send; counting ends here."""
         sys.setprofile(None)
         self.outgoing.put_nowait(data)
 
 
 class CallCounter:
-    """Counts the calls of our functions while it is on."""
+    """Counts the calls of our functions while enabled."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -83,7 +83,7 @@ def audio(seq: int) -> bytes:
 
 
 async def answer_pings(device: Stream) -> None:
-    """Let the relay send what it has besides, and answer what it asks."""
+    """Let the relay send everything else that is due, and answer its pings."""
     for _ in range(5):
         await asyncio.sleep(0)
     while not device.outgoing.empty():
@@ -94,7 +94,7 @@ async def answer_pings(device: Stream) -> None:
 
 
 async def calls_of_one_payload() -> list[Counter[str]]:
-    """The calls for each of some payloads, one publisher, one device, no tick."""
+    """Count the calls for each of several payloads: one publisher, one device, no tick."""
     moments = count(1_000_000, 10)
     relay = Relay(
         RelayConfig(), Clocks(lambda: next(moments), lambda: 0), random_bytes=lambda size: b"r" * size, encode=wire.encode_payload
@@ -127,7 +127,7 @@ async def calls_of_one_payload() -> list[Counter[str]]:
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions count other events")
 async def test_a_live_payload_takes_few_calls() -> None:
-    """Most payloads cost the least; some also grant credit or send a ping."""
+    """Most payloads have the minimum cost; some also grant credit or send a ping."""
     counted = await calls_of_one_payload()
     cheapest = min(counted, key=Counter.total)
     assert cheapest.total() <= MAX_CALLS, "\n".join(f"{number} {name}" for name, number in cheapest.items())

@@ -1,4 +1,4 @@
-"""Settings: what cannot be is refused, with the setting's name; flags go before environment, file and defaults."""
+"""Settings: invalid values are refused by name; flags override environment, file and defaults."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from relay_server.config import RelayConfig
     ],
 )
 def test_what_can_not_be_is_refused(settings: dict[str, Any], named: str) -> None:
-    """With the name of the setting."""
+    """The error names the setting."""
     with pytest.raises(ConfigError, match=named):
         RelayConfig(**settings)
 
 
 def test_another_address_needs_to_be_allowed() -> None:
-    """Plaintext that others can reach is a decision, not a default."""
+    """Plaintext on a reachable address must be allowed explicitly."""
     assert RelayConfig(listen="0.0.0.0:1", insecure_listen=True).listen == "0.0.0.0:1"
 
 
 def test_another_address_is_guarded(tmp_path: Path) -> None:
-    """Encrypted and with credentials; one of both is not enough."""
+    """Requires both encryption and credentials; one of them is not enough."""
     file = tmp_path / "some"
     file.touch()
     tls: dict[str, Any] = {"tls_cert_file": file, "tls_key_file": file}
@@ -55,12 +55,12 @@ def test_another_address_is_guarded(tmp_path: Path) -> None:
 
 
 def load(*flags: str, environment: dict[str, str] | None = None) -> RelayConfig:
-    """What a command line and an environment come to."""
+    """Return the settings that result from a command line and an environment."""
     return load_config(build_parser().parse_args(flags), environment or {})
 
 
 def test_flags_go_before_environment_before_file(tmp_path: Path) -> None:
-    """And what none of them says is the default."""
+    """Anything unset has its default."""
     file = tmp_path / "relay.toml"
     file.write_text('listen = "127.0.0.1:1"\ndrain_grace_ms = 1\nchannelz = true\n[groups]\nall = ["lobby", "hall"]\n')
     environment = {"AVATAR_RELAY_LISTEN": "127.0.0.1:2", "AVATAR_RELAY_DRAIN_GRACE_MS": "2"}
@@ -71,7 +71,7 @@ def test_flags_go_before_environment_before_file(tmp_path: Path) -> None:
 
 
 def test_groups_by_flag(tmp_path: Path) -> None:
-    """A table as in the file; a folder by environment."""
+    """A table with the syntax of the file; a folder from the environment."""
     config = load("--groups", '{all = ["lobby", "hall"], one = ["lobby"]}', environment={"AVATAR_RELAY_SPEECH_FOLDER": str(tmp_path)})
     assert config.groups == {"all": ("lobby", "hall"), "one": ("lobby",)}
     assert config.speech_folder == tmp_path
@@ -93,7 +93,7 @@ def test_groups_by_flag(tmp_path: Path) -> None:
     ],
 )
 def test_a_faulty_file_is_told(tmp_path: Path, text: str, said: str) -> None:
-    """What was wrong, and where."""
+    """The error names the fault and its location."""
     file = tmp_path / "relay.toml"
     file.write_text(text, errors="surrogateescape")
     with pytest.raises(ConfigError, match=said):
@@ -102,19 +102,19 @@ def test_a_faulty_file_is_told(tmp_path: Path, text: str, said: str) -> None:
 
 @pytest.mark.parametrize(("name", "text"), [("CHANNELZ", "maybe"), ("MAX_DEVICES", "-1"), ("MAX_DEVICES", "many")])
 def test_a_faulty_environment_is_told(name: str, text: str) -> None:
-    """By the variable's name."""
+    """The error names the variable."""
     with pytest.raises(ConfigError, match=f"AVATAR_RELAY_{name}"):
         load(environment={f"AVATAR_RELAY_{name}": text})
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """With its path."""
+    """The error contains the path."""
     with pytest.raises(ConfigError, match=r"absent\.toml cannot be read"):
         load("--config", str(tmp_path / "absent.toml"))
 
 
 def test_empty_variables_are_unset_and_files_come_from_any_editor(tmp_path: Path) -> None:
-    """A byte order mark and CRLF are no part of the settings; an empty variable names no file."""
+    """A byte order mark and CRLF are ignored; an empty variable does not name a file."""
     file = tmp_path / "relay.toml"
     file.write_bytes('\ufefflisten = "127.0.0.1:0"\r\nchannelz = true\r\n'.encode())
     config = load("--config", str(file), environment={"AVATAR_RELAY_ACCESS_FILE": "", "AVATAR_RELAY_CHANNELZ": ""})

@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system."""
+"""Freed memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ print(before >> 20, freed >> 20, resident_bytes() >> 20)
 
 
 def test_it_is_due_after_some_growth() -> None:
-    """The first look is what it grows from, and each time that memory was given back."""
+    """Growth is measured from the first measurement, and from each return of memory."""
     policy = TrimPolicy()
     assert not policy.is_due(50 << 20)
     assert not policy.is_due((50 << 20) + WORTH_BYTES - 1)
@@ -42,7 +42,7 @@ def test_it_is_due_after_some_growth() -> None:
 
 
 def test_memory_of_many_threads_goes_back() -> None:
-    """Freed blocks between blocks in use, in the heaps of several threads."""
+    """Freed blocks are interleaved with blocks in use, in the heaps of several threads."""
     command = [sys.executable, "-c", FRAGMENTED]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=30, check=True)
     before, freed, after = map(int, done.stdout.split())

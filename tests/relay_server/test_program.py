@@ -1,4 +1,4 @@
-"""`relay-server` as a person or a service manager runs it."""
+"""`relay-server` as run by a person or a service manager."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.lab.data import PROJECT_ROOT
 
 
 async def start(*flags: str) -> asyncio.subprocess.Process:
-    """The program, on its way."""
+    """Start the program."""
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "relay_server", *flags, stdout=pipe, stderr=pipe, cwd=PROJECT_ROOT)
 
 
 async def test_serves_until_sigterm(tmp_path: Path) -> None:
-    """It tells where it listens, serves, and ends well on SIGTERM."""
+    """The program prints its address, serves, and ends cleanly on SIGTERM."""
     port_file = tmp_path / "port"
     process = await start("--listen", "127.0.0.1:0", "--port-file", str(port_file))
     assert process.stdout is not None
@@ -38,7 +38,7 @@ async def test_serves_until_sigterm(tmp_path: Path) -> None:
 
 
 async def test_ends_when_asked_to_drain() -> None:
-    """The RPC `Drain` ends the program as SIGTERM does."""
+    """The RPC `Drain` ends the program like SIGTERM."""
     process = await start("--listen", "127.0.0.1:0")
     assert process.stdout is not None
     address = (await process.stdout.readline()).decode().split()[-1]
@@ -49,7 +49,7 @@ async def test_ends_when_asked_to_drain() -> None:
 
 
 async def test_a_wrong_setting_is_a_usage_error() -> None:
-    """Status 2, and a line that names it."""
+    """Exit status 2, and one line that names the setting."""
     process = await start("--listen", "0.0.0.0:0")
     _, errors = await process.communicate()
     assert process.returncode == 2

@@ -1,4 +1,4 @@
-"""The rules of a conversation as the relay keeps them: a table of scripts, each under the number of its rule."""
+"""The relay's rules of a conversation: a table of scripts, each under the number of its rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.relay_server.relay_dsl import RelayDsl
 
 @dataclass(frozen=True)
 class Case:
-    """A script that everyone has to hear the right things after; `before` is played first, and not listened to."""
+    """A script and the messages each actor must receive; `before` runs first, and its output is ignored."""
 
     rule: int
     name: str
@@ -332,7 +332,7 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}: {case.name}" for case in CASES])
 def test_rule(case: Case) -> None:
-    """Everyone hears what the rule says, in that order, and nothing else."""
+    """Each actor receives what the rule requires, in that order, and nothing else."""
     house = RelayDsl()
     house.play(case.before)
     for actor in ("a", "b", "lobby", "hall", "everybody"):

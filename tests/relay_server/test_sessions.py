@@ -1,4 +1,4 @@
-"""Sessions under random schedules: whatever happens in whatever order, promises hold."""
+"""Sessions under random schedules: invariants hold for any order of steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEVICES = ("lobby", "hall")
 
 
 class Sessions(RuleBasedStateMachine):
-    """Two publishers, two devices; each step is one that can happen."""
+    """Two publishers and two devices; each step is a possible one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Sessions(RuleBasedStateMachine):
 
     @property
     def open(self) -> list[str]:
-        """Conversations that live."""
+        """Return the live conversations."""
         return sorted(self.house.registry.conversations)
 
     @rule(who=st.sampled_from("ab"), how=st.sampled_from(("", "queue")), where=st.sampled_from(("lobby", "hall", "everyone")))
@@ -41,13 +41,13 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data(), verb=st.sampled_from(("audio", "motion", "ends", "interrupts", "pauses", "resumes", "audio-only")))
     def publishes(self, data: st.DataObject, verb: str) -> None:
-        """Its publisher goes on, or stops."""
+        """Its publisher continues or stops."""
         name = data.draw(st.sampled_from(self.open))
         self.house.play(f"{self.house.registry.conversations[name].publisher} {verb} {name}")
 
     @rule(device=st.sampled_from(DEVICES), data=st.data())
     def finishes(self, device: str, data: st.DataObject) -> None:
-        """A player is done with what it plays, or says so again."""
+        """A player finishes its conversation, or repeats its event."""
         session = self.house.registry.sessions.get(device)
         if session is None or not session.attached:
             return
@@ -57,7 +57,7 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(device=st.sampled_from(DEVICES), data=st.data())
     def comes_and_goes(self, device: str, data: st.DataObject) -> None:
-        """A device leaves, comes back with what it has, or restarts."""
+        """A device detaches, returns with what it holds, or restarts."""
         session = self.house.registry.sessions.get(device)
         if session is None:
             self.house.play(f"{device} attaches")
@@ -74,7 +74,7 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(device=st.sampled_from(DEVICES), data=st.data())
     def holds(self, device: str, data: st.DataObject) -> None:
-        """A device tells what it holds."""
+        """A device reports what it holds."""
         session = self.house.registry.sessions.get(device)
         if session is not None and session.attached and session.deliveries:
             delivery = data.draw(st.sampled_from(list(session.deliveries.values())))
@@ -83,17 +83,17 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from("ab"))
     def vanishes(self, who: str) -> None:
-        """A publisher goes away for good."""
+        """A publisher leaves permanently."""
         self.house.play(f"{who} vanishes; wait 5")
 
     @rule(seconds=st.sampled_from((1, 10, 31)))
     def waits(self, seconds: int) -> None:
-        """Time passes; leases end."""
+        """Time passes; leases expire."""
         self.house.play(f"wait {seconds}")
 
     @invariant()
     def finished_at_most_once(self) -> None:
-        """One finished event per conversation and device."""
+        """At most one finished event per conversation and device."""
         finished = Counter(
             (message.conversation_id, message.device_id)
             for message in self.house.told
@@ -103,7 +103,7 @@ class Sessions(RuleBasedStateMachine):
 
     @invariant()
     def who_plays_what_agrees(self) -> None:
-        """A conversation awaits the end of exactly those devices that have it, and sends to those where it was not cut."""
+        """A conversation awaits the end of exactly those devices that have it, and sends to those on which it was not cut."""
         sessions = self.house.registry.sessions
         for name, conversation in self.house.registry.conversations.items():
             having = {device_id for device_id, session in sessions.items() if name in session.deliveries}
@@ -117,7 +117,7 @@ class Sessions(RuleBasedStateMachine):
 
     @invariant()
     def attached_devices_lack_nothing(self) -> None:
-        """With credit for all, what may be sent has been sent."""
+        """With credit for everything, all that may be sent has been sent."""
         for session in self.house.registry.sessions.values():
             first = next((delivery for delivery in session.deliveries.values() if not delivery.cut), None)
             if session.attached and first is not None:
@@ -126,7 +126,7 @@ class Sessions(RuleBasedStateMachine):
                 assert first.sent == Cursor(first.open.conversation_id, cursor.audio_seq, cursor.motion_seq)
 
     def teardown(self) -> None:
-        """When all devices are gone for good, every conversation that was opened on a device has finished there."""
+        """After all devices have left permanently, each conversation opened on a device has finished there."""
         self.house.play("a vanishes; b vanishes; wait 31")
         for device_id, session in list(self.house.registry.sessions.items()):
             if session.attached:
@@ -150,7 +150,7 @@ TestSessions.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 
 def test_retained_bytes_are_bounded_and_trimmed_by_held() -> None:
-    """What the device holds need not be kept; what it does not, within bounds."""
+    """What the device holds need not be retained; the rest is retained within bounds."""
     house = RelayDsl()
     house.play("lobby attaches; a opens c1; a audio c1 5; lobby holds c1 3 0")
     delivery = house.session("lobby").deliveries["c1"]

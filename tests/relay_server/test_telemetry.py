@@ -1,4 +1,4 @@
-"""What the relay tells of a conversation, in spans and in metrics."""
+"""What the relay reports of a conversation in spans and metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000))
 
 
 class Clock:
-    """A wall clock that is set by hand, in µs."""
+    """A wall clock set manually, in µs."""
 
     def __init__(self) -> None:
         self.now_us = 1_000_000_000
@@ -34,7 +34,7 @@ class Clock:
 
 
 def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, ConversationOpen]:
-    """A conversation that is open on one device."""
+    """Open a conversation on one device."""
     told, clock = listen(trace_every=trace_every), Clock()
     relay = RelayTelemetry(told.telemetry, clock)
     open_ = relay.begin(OPEN)
@@ -43,12 +43,12 @@ def begin(*, trace_every: int = 0) -> tuple[Told, Clock, RelayTelemetry, Convers
 
 
 def run(seqs: Sequence[int], size_bytes: int) -> PayloadBatch:
-    """Sound that was received at 0."""
+    """Sound received at time 0."""
     return PayloadBatch(Kind.AUDIO, seqs, seqs, [size_bytes // len(seqs)] * len(seqs), 0, size_bytes)
 
 
 def test_stages_of_a_conversation() -> None:
-    """Receive, queue and send, each with its time and its counts; the device's spans come under `relay.receive`."""
+    """Receive, queue and send, each with its time and counts; the device's spans are children of `relay.receive`."""
     told, clock, relay, open_ = begin()
     relay.payloads_received(PayloadsReceived("c1", Kind.AUDIO, 1, 700))
     clock.now_us += 5_000
@@ -70,7 +70,7 @@ def test_stages_of_a_conversation() -> None:
 
 
 def test_what_lasts_is_told_in_segments() -> None:
-    """A look at the clock ends a segment that is long enough, whether anything is said in it or not."""
+    """Reading the clock ends a segment that is long enough, even without new media."""
     told, clock, relay, _ = begin()
     relay.payloads_sent("lobby", "c1", [run([1], 700)], 4_000)
     relay.tick()
@@ -83,7 +83,7 @@ def test_what_lasts_is_told_in_segments() -> None:
 
 
 def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:
-    """Whoever drops it, and also after the conversation's media has ended."""
+    """Holds for any component that drops it, and after the conversation's media has ended."""
     told, _, relay, _ = begin()
     relay.notice(ConversationEnded(Cursor("c1", 1, 0), ("lobby",)))
     relay.notice(PlayerTold(PlayerEvent(0, "c1", Dropped(Kind.MOTION, 2, 440, "conversation_closed"))))
@@ -95,7 +95,7 @@ def test_a_dropped_motion_payload_is_a_metric_and_a_span() -> None:
 
 
 def test_metrics_name_no_ids() -> None:
-    """Ids are without bound, so they are on spans only."""
+    """Ids are unbounded, so they appear in spans only."""
     told, _, relay, _ = begin()
     relay.payloads_received(PayloadsReceived("c1", Kind.AUDIO, 1, 700))
     relay.payloads_sent("lobby", "c1", [run([1], 700)], 0)
@@ -109,7 +109,7 @@ def test_metrics_name_no_ids() -> None:
 
 
 def test_waits_are_sampled() -> None:
-    """One message in so many goes into the histogram, the first among them; bytes are counted of all."""
+    """One message in N enters the histogram, including the first; bytes are counted for all."""
     told, _, relay, _ = begin()
     for _ in range(2 * TIMED_EVERY):
         relay.payloads_sent("lobby", "c1", [run([1], 700)], 4_000)
@@ -119,7 +119,7 @@ def test_waits_are_sampled() -> None:
 
 
 def test_payload_spans_are_sampled() -> None:
-    """One in `trace_every`, none by default."""
+    """One payload in `trace_every`; none by default."""
     for trace_every, expected in ((0, 0), (4, 2)):
         told, _, relay, _ = begin(trace_every=trace_every)
         relay.payloads_sent("lobby", "c1", [run(range(1, 11), 7_000)], 1_000)
@@ -127,7 +127,7 @@ def test_payload_spans_are_sampled() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    """Conversations that never finish do not pile up: the oldest are ended and let go."""
+    """Conversations that never finish do not accumulate: the oldest are ended and released."""
     told, _, relay, _ = begin()
     for number in range(MAX_CONVERSATIONS):
         relay.begin(ConversationOpen(f"d{number}", OPEN.audio_format))

@@ -4,5 +4,5 @@ from avatar_relay.messages import Pong
 
 
 def pong(ping_id: int) -> Pong:
-    """One that answers this ping."""
+    """Return a pong that answers this ping."""
     return Pong(ping_id, 0, 0, 0, 0)

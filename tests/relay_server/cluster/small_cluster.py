@@ -1,4 +1,4 @@
-"""Three relays in one process with real gRPC between them and their clients, and a backplane that can be troubled."""
+"""Three relays in one process with real gRPC between them and their clients, and a backplane with injectable faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.lab.speaker import Manner, Speaker
 
 
 class InOrder(random.Random):
-    """Draws the first relay of a list."""
+    """Selects the first relay of a list."""
 
     def random(self) -> float:
         return 0.5
@@ -44,28 +44,28 @@ class SmallCluster:
     addresses: dict[str, str]
 
     def listed(self, first: str) -> list[str]:
-        """All addresses, beginning with that of one relay."""
+        """Return all addresses, starting with the given relay."""
         return [self.addresses[first], *(address for name, address in self.addresses.items() if name != first)]
 
     def device(self, name: str, first: str, history: History) -> SimulatedDevice:
-        """A device that begins at one relay."""
+        """A device that first attaches to the given relay."""
         address, *others = self.listed(first)
         return SimulatedDevice(name, address, history, InOrder(1), others=tuple(others))
 
     def send_away(self, relay: str, device_id: str) -> None:
-        """A device leaves a relay for the next one of its list."""
+        """Make a device leave its relay for the next one in its list."""
         if (port := self.relays[relay]._devices.ports.get(device_id)) is not None:
             port.end(Fault(Reason.DRAINING, "go elsewhere"))
 
     def publisher(self, first: str) -> Publisher:
-        """A publisher that begins at one relay."""
+        """A publisher that first connects to the given relay."""
         relays = RelayList(self.listed(first), lambda: 0.5)
         return Publisher(GrpcConnector(relays, None, None).open, relays=relays)
 
 
 @asynccontextmanager
 async def small_cluster(seed: int = 1, *, access_of_a: Path | None = None, **groups: tuple[str, ...]) -> AsyncIterator[SmallCluster]:
-    """The relays, joined and listening; `a` with an access file, if one is given."""
+    """Yield the relays, joined and listening; `a` has an access file if one is given."""
     bus = MemoryBus(seed)
     cluster = SmallCluster(bus, {}, {})
     async with AsyncExitStack() as stack:
@@ -86,7 +86,7 @@ async def small_cluster(seed: int = 1, *, access_of_a: Path | None = None, **gro
 
 @asynccontextmanager
 async def speaking(cluster: SmallCluster, *, door: str, home: str, seed: int = 1) -> AsyncIterator[SimulatedDevice]:
-    """One device that is spoken to for as long as the block lasts; nothing may be lost, doubled, out of order or without an end."""
+    """Publish to one device during the block; checks that nothing is lost, duplicated, reordered or left without an end."""
     with History() as history:
         device = cluster.device("lobby", home, history)
         await until_attached([device])
@@ -106,7 +106,7 @@ async def speaking(cluster: SmallCluster, *, door: str, home: str, seed: int = 1
 
 
 async def more(device: SimulatedDevice, count: int, within_s: float) -> None:
-    """Wait until so many more payloads came to a device. Raises `TimeoutError`."""
+    """Wait until a device has received the given number of further payloads. Raises `TimeoutError`."""
     before = device.player.counts.payloads
     async with asyncio.timeout(within_s):
         while device.player.counts.payloads < before + count:  # noqa: ASYNC110 - a device notifies nobody

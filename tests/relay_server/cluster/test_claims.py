@@ -1,4 +1,4 @@
-"""Whose device it is: the newest stream wins, and two relays never both give it away for good."""
+"""Ownership of a device: the newest stream wins, and two relays never both release it permanently."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ CLAIMS = st.builds(Claim, st.sampled_from("ab"), st.just("lobby"), st.sampled_fr
 
 
 def again(relay: str, attached: bool, age_us: int) -> Claim:
-    """What a relay says after a cut."""
+    """The claim a relay sends after a cut."""
     return Claim(relay, "lobby", ClaimKind.AGAIN, attached, age_us)
 
 
 @given(CLAIMS)
 def test_a_claim_is_read_as_it_was_said(claim: Claim) -> None:
-    """Over the backplane."""
+    """A claim survives encoding and decoding for the backplane."""
     assert decode_claim(claim.encode()) == claim
 
 
 @given(st.binary(max_size=60))
 def test_what_is_no_claim_is_none(data: bytes) -> None:
-    """From whoever."""
+    """Invalid claims are ignored, whoever sends them."""
     assert decode_claim(data) is None or data.startswith(b"[")
 
 
 def test_a_later_version_may_say_more() -> None:
-    """In a rolling upgrade relays of two versions claim devices from each other."""
+    """In a rolling upgrade, relays of two versions claim devices from each other."""
     claim = again("a", True, 5)
     later = json.dumps([*json.loads(claim.encode()), "more"]).encode()
     assert decode_claim(later) == claim
 
 
 def test_the_newest_stream_wins() -> None:
-    """However recently the other one was heard, unless both came at nearly the same time."""
+    """Holds however recent the other stream is, unless both came at nearly the same time."""
     new = Claim("b", "lobby", ClaimKind.ATTACHED, attached=True, age_us=0)
     assert judge(again("a", True, 0), new, SAME_TIME_US) is Verdict.HAND_OVER
     assert judge(again("a", False, 0), new, 0) is Verdict.HAND_OVER
@@ -50,7 +50,7 @@ def test_the_newest_stream_wins() -> None:
 
 @given(st.booleans(), AGES, st.booleans(), AGES)
 def test_after_a_cut_exactly_one_keeps_it(mine_attached: bool, mine_us: int, theirs_attached: bool, theirs_us: int) -> None:
-    """Both judge by the same claims, and come to the same end."""
+    """Both relays decide from the same claims and reach the same result."""
     mine, theirs = again("a", mine_attached, mine_us), again("b", theirs_attached, theirs_us)
     verdicts = {judge(mine, theirs, SAME_TIME_US), judge(theirs, mine, SAME_TIME_US)}
     assert verdicts == {Verdict.HAND_OVER, Verdict.ANSWER}
@@ -59,7 +59,7 @@ def test_after_a_cut_exactly_one_keeps_it(mine_attached: bool, mine_us: int, the
 
 
 def test_a_silent_relay_is_gone() -> None:
-    """And news when it is heard again."""
+    """It counts as new when its messages arrive again."""
     members = Members()
     assert members.heard("b", 0)
     assert not members.heard("b", SILENCE_US - 1)
@@ -70,7 +70,7 @@ def test_a_silent_relay_is_gone() -> None:
 
 
 def test_a_pong_is_passed_on_when_all_have_answered() -> None:
-    """With the reading of the clock that is the door's; each relay answers in order."""
+    """It carries the door's clock reading; each relay answers in order."""
     barriers = Barriers()
     barriers.ping(("", "b"))
     barriers.ping(("",))
@@ -81,7 +81,7 @@ def test_a_pong_is_passed_on_when_all_have_answered() -> None:
 
 
 def test_a_door_may_ask_for_itself() -> None:
-    """It gets its own word, in its turn."""
+    """The door gets its own pong, in its turn."""
     barriers = Barriers()
     barriers.ping(("", "b"), own="c1")
     barriers.ping(("b",))

@@ -1,4 +1,4 @@
-"""What travels in a tunnel: whole records come out as they went in, and a lost or foreign message is noticed."""
+"""Tunnel frames: records are decoded unchanged, and a lost or foreign message is detected."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ RECORDS = st.lists(st.builds(TunnelRecord, st.sampled_from(RecordKind), st.binar
 
 @given(st.lists(RECORDS, max_size=6))
 def test_records_come_out_as_they_went_in(batches: list[list[TunnelRecord]]) -> None:
-    """Joined or alone, with beats between them."""
+    """Records are joined or alone, with heartbeats between them."""
     writer, reader = FrameWriter(), FrameReader()
     came = [record for batch in batches for message in writer.messages(batch) for record in reader.records(message)]
     assert came == [record for batch in batches for record in batch]
 
 
 def test_a_large_record_travels_in_pieces() -> None:
-    """4 MiB is what a publisher may send; NATS takes 1 MiB."""
+    """A publisher may send 4 MiB; NATS accepts 1 MiB."""
     record = TunnelRecord(RecordKind.REQUEST, bytes(4 << 20))
     messages = list(FrameWriter().messages([record, TunnelRecord(RecordKind.REQUEST, b"x")]))
     assert max(map(len, messages)) <= PIECE_BYTES + 8
@@ -30,7 +30,7 @@ def test_a_large_record_travels_in_pieces() -> None:
 
 @given(st.integers(0, 4), st.booleans())
 def test_a_lost_or_doubled_message_is_noticed(at: int, doubled: bool) -> None:
-    """By its number."""
+    """Detected by its number."""
     writer, reader = FrameWriter(), FrameReader()
     messages = [message for number in range(6) for message in writer.messages([TunnelRecord(RecordKind.REQUEST, bytes([number]))])]
     messages[at : at + 1] = [messages[at]] * 2 if doubled else []
@@ -40,7 +40,7 @@ def test_a_lost_or_doubled_message_is_noticed(at: int, doubled: bool) -> None:
 
 
 def test_records_that_only_a_later_version_knows_are_left_out() -> None:
-    """What follows them is read."""
+    """The records after them are read."""
     (message,) = FrameWriter().messages([TunnelRecord(RecordKind.REQUEST, b"new"), TunnelRecord(RecordKind.RESPONSE, b"x")])
     changed = message[:12] + bytes([200]) + message[13:]
     assert FrameReader().records(changed) == [TunnelRecord(RecordKind.RESPONSE, b"x")]
@@ -48,7 +48,7 @@ def test_records_that_only_a_later_version_knows_are_left_out() -> None:
 
 @given(st.binary(max_size=40))
 def test_what_is_no_message_breaks_the_tunnel(data: bytes) -> None:
-    """And nothing else."""
+    """No other input breaks it."""
     try:
         FrameReader().records(data)
     except TunnelBrokenError:

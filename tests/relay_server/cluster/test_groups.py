@@ -1,6 +1,6 @@
-"""Groups whose members are at several relays, and streams that are typed by hand: real relays and clients, a backplane in memory.
+"""Groups with members at several relays, and hand-typed streams: real relays and clients, an in-memory backplane.
 
-Members and publishers that change their relay: `tests/races/test_groups.py`.
+For members and publishers that change relays, see `tests/races/test_groups.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEMBERS = ("left", "middle", "right")
 
 
 class Listener:
-    """A device and what it got."""
+    """A device and what it received."""
 
     def __init__(self, cluster: SmallCluster, name: str, at: str, history: History) -> None:
         self.got: list[bytes] = []
@@ -34,7 +34,7 @@ class Listener:
 
 
 async def say(publisher: Publisher, target: str, pieces: Sequence[bytes]) -> tuple[set[str], set[str]]:
-    """Say all of it; returns the devices that finished, and the reasons."""
+    """Publish everything; return the devices that finished, and the reasons."""
     avatar = publisher.avatar(target, audio_format=SOUND, pacing=Pacing.BURST, on_playing=OnPlaying.QUEUE)
     cid = ""
     for piece in pieces:
@@ -45,13 +45,13 @@ async def say(publisher: Publisher, target: str, pieces: Sequence[bytes]) -> tup
 
 
 def pieces(count: int) -> list[bytes]:
-    """No two alike."""
+    """Payloads that all differ."""
     return [number.to_bytes(4, "little") * 160 for number in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("at", ["abc", pytest.param("bbc", marks=pytest.mark.slow)])
 async def test_a_group_at_several_relays_gets_all_of_it(at: str) -> None:
-    """Whether the publisher's relay has members or not; more than one window's worth."""
+    """Holds with or without members at the publisher's relay; the payloads exceed one window."""
     async with asyncio.timeout(50), small_cluster(hall=MEMBERS) as cluster:
         with History() as history:
             listeners = [Listener(cluster, name, place, history) for name, place in zip(MEMBERS, at, strict=True)]
@@ -66,7 +66,7 @@ async def test_a_group_at_several_relays_gets_all_of_it(at: str) -> None:
 
 
 async def test_a_stream_typed_by_hand_reaches_every_relay() -> None:
-    """Without hello and without ids; it ends when all was played."""
+    """A stream without hello and ids ends when everything has played."""
     async with asyncio.timeout(50), small_cluster() as cluster:
         with History() as history:
             listener = Listener(cluster, "lobby", "b", history)

@@ -1,4 +1,4 @@
-"""A conversation whose devices are at several relays is one for its publisher."""
+"""To its publisher, a conversation with devices at several relays is one conversation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def credit(audio: int, motion: int = 0) -> ConversationCredit:
 
 
 def window(audio: int, motion: int = 0) -> ConversationCredit:
-    """What a home grants at first."""
+    """The initial grant of a home."""
     return credit(PART_CREDIT_BYTES + audio, PART_CREDIT_BYTES + motion)
 
 
@@ -25,7 +25,7 @@ def finished(device_id: str, position_us: int, *, interrupted: bool = False) -> 
 
 
 def opened() -> ConversationParts:
-    """At relays `a`, with two devices, and `b`."""
+    """Open a conversation at relays `a`, with two devices, and `b`."""
     parts = ConversationParts()
     parts.begin(CID)
     said: list[tuple[str, ToPublisher]] = [
@@ -40,7 +40,7 @@ def opened() -> ConversationParts:
 
 
 def test_it_is_opened_once_with_the_devices_of_all() -> None:
-    """When all have answered; others are not concerned."""
+    """Opened when all homes have answered; other homes do not count."""
     parts = opened()
     assert parts.has(CID)
     assert parts.has(CID, "b")
@@ -49,7 +49,7 @@ def test_it_is_opened_once_with_the_devices_of_all() -> None:
 
 
 def test_credit_follows_the_fastest_device() -> None:
-    """What a slower relay returns later was told before."""
+    """Credit that a slower relay returns later was already granted."""
     parts = opened()
     assert parts.hear("b", credit(10)) == []
     assert parts.hear("b", credit(30, 5)) == [credit(20, 5)]
@@ -58,7 +58,7 @@ def test_credit_follows_the_fastest_device() -> None:
 
 
 def test_each_device_finishes_and_one_summary_follows() -> None:
-    """The homes' own summaries are left out; then it is forgotten."""
+    """The homes' own summaries are suppressed; then the conversation is forgotten."""
     parts = opened()
     assert parts.hear("a", finished("l", 5)) == [finished("l", 5)]
     assert parts.hear("a", finished("m", 9, interrupted=True)) == [finished("m", 9, interrupted=True)]
@@ -69,7 +69,7 @@ def test_each_device_finishes_and_one_summary_follows() -> None:
 
 
 def test_a_relay_that_refuses_leaves_the_others() -> None:
-    """The fault is told before the opening, and concerns some targets only."""
+    """The fault is sent before the opening and affects some targets only."""
     parts = ConversationParts()
     parts.begin(CID)
     fault = ConversationError(CID, Fault(Reason.LIMIT_REACHED, "full"))
@@ -82,7 +82,7 @@ def test_a_relay_that_refuses_leaves_the_others() -> None:
 
 
 def test_where_all_refuse_it_is_forgotten() -> None:
-    """The faults were told."""
+    """The faults were reported."""
     parts = ConversationParts()
     parts.begin(CID)
     parts.hear("a", ConversationError(CID, Fault(Reason.LIMIT_REACHED, "full")))
@@ -91,13 +91,13 @@ def test_where_all_refuse_it_is_forgotten() -> None:
 
 
 def test_a_fault_at_one_of_them_does_not_stop_the_others() -> None:
-    """It is told of its device."""
+    """The publisher is notified of that device."""
     fault = Fault(Reason.PAYLOAD_TOO_LARGE, "too large")
     assert opened().hear("b", ConversationError(CID, fault)) == [ConversationError(CID, fault, "r")]
 
 
 def test_a_part_that_is_there_goes_on_when_its_publisher_comes_back() -> None:
-    """What it restates, and what its devices told, is kept until the new home has answered."""
+    """The publisher's restated state and the devices' events are kept until the new home has answered."""
     parts = ConversationParts()
     parts.known([CID])
     assert parts.hear("a", Opened(CID, ("l",))) == []

@@ -1,4 +1,4 @@
-"""What a cluster refuses, and how it says so."""
+"""What a cluster refuses, and how it reports this."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOUND = b"\x08" + bytes(20)
 
 
 async def test_an_unknown_version_of_the_tunnel_is_refused_by_name() -> None:
-    """Both relays and both versions are in the text. A door that speaks older ones as well is taken, as in a rolling upgrade."""
+    """The text names both relays and both versions. A door that also supports older versions is accepted, as in a rolling upgrade."""
     async with asyncio.timeout(20), small_cluster() as cluster:
         asked = {"version": TUNNEL_VERSION + 1, "tunnel": "t", "door": "new-relay", "owner": ""}
         stranger = cluster.bus.node("stranger")
@@ -40,7 +40,7 @@ async def test_an_unknown_version_of_the_tunnel_is_refused_by_name() -> None:
 
 
 async def test_unknown_devices_are_refused() -> None:
-    """At once, with a reason; the stream lives."""
+    """Refused at once, with a reason; the stream survives."""
     async with asyncio.timeout(30), small_cluster() as cluster:
         with History() as history:
             device = cluster.device("left", "b", history)
@@ -57,7 +57,7 @@ async def test_unknown_devices_are_refused() -> None:
 
 
 async def test_a_revocation_at_the_door_ends_its_tunnels(tmp_path: Path) -> None:
-    """The home checks no publishers: within 3 s it hears no more of one that the door's access file does not know any more."""
+    """A home checks no publishers: within 3 s it gets nothing more from one that was removed from the door's access file."""
     access = Access(tmp_path)
     token = access.add(Role.PUBLISHER, "studio", devices=("*",))
     async with asyncio.timeout(40), small_cluster(access_of_a=access.path) as cluster:
@@ -85,7 +85,7 @@ async def test_a_revocation_at_the_door_ends_its_tunnels(tmp_path: Path) -> None
 
 
 def test_a_secret_is_needed(tmp_path: Path) -> None:
-    """One that can be guessed is none; equal secrets give equal tokens, for each publisher another one."""
+    """A guessable secret is refused; equal secrets yield equal tokens, and different ones for each publisher."""
     with pytest.raises(ConfigError, match="cluster_secret_file: a relay of a cluster needs one"):
         RelayConfig(cluster_nats=("nats://127.0.0.1:4222",))
     (secret := tmp_path / "secret").write_bytes(b"short")
@@ -97,7 +97,7 @@ def test_a_secret_is_needed(tmp_path: Path) -> None:
 
 
 async def test_a_start_without_nats_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client library would try forever; the text names the servers, and no password."""
+    """The client library would retry forever; the error names the servers, and no password."""
     monkeypatch.setattr(nats_core, "CONNECT_S", 0.3)
     backplane = nats_core.NatsBackplane(["nats://relay-1:secret@127.0.0.1:1"], "test", None)
     async with asyncio.timeout(20):

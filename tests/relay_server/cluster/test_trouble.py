@@ -1,4 +1,4 @@
-"""What a network does to a cluster: real relays and clients, a backplane in memory."""
+"""A cluster on a faulty network: real relays and clients, an in-memory backplane."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.relay_server.cluster.small_cluster import more, small_cluster, speaki
 
 
 async def test_lost_messages_cost_nothing() -> None:
-    """One message in 200 vanishes: the gap ends the tunnel, and all goes on behind it."""
+    """One message in 200 is lost: the gap ends the tunnel, and everything continues in a new one."""
     async with asyncio.timeout(50), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
         await more(device, 100, within_s=5)
         cluster.bus.lost_share = 0.005
@@ -22,7 +22,7 @@ async def test_lost_messages_cost_nothing() -> None:
 
 
 async def test_slow_messages_keep_their_order() -> None:
-    """0 to 30 ms for each message."""
+    """Each message is delayed by 0 to 30 ms."""
     async with asyncio.timeout(50), small_cluster() as cluster:
         cluster.bus.delay_s = (0.0, 0.03)
         async with speaking(cluster, door="a", home="b") as device:
@@ -31,7 +31,7 @@ async def test_slow_messages_keep_their_order() -> None:
 
 @pytest.mark.parametrize("seconds", [0.5, pytest.param(2.0, marks=pytest.mark.slow), pytest.param(7.0, marks=pytest.mark.slow)])
 async def test_a_partition_costs_nothing(seconds: float) -> None:
-    """Door and home do not hear of each other for less than a beat, more than the silence of a tunnel, more than a publisher's lease."""
+    """Door and home are cut off for less than a heartbeat, longer than a tunnel's silence limit, and longer than a publisher's lease."""
     async with asyncio.timeout(55), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
         await more(device, 100, within_s=5)
         with cluster.bus.partition("b"):
@@ -44,7 +44,7 @@ async def test_a_partition_costs_nothing(seconds: float) -> None:
 
 @pytest.mark.slow
 async def test_a_door_without_a_backplane_waits() -> None:
-    """It notices at once, and what it opened goes on when the backplane is there again."""
+    """It notices at once, and its conversations continue when the backplane is back."""
     async with asyncio.timeout(55), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
         await more(device, 100, within_s=5)
         with cluster.bus.cut_off("a"):
@@ -53,7 +53,7 @@ async def test_a_door_without_a_backplane_waits() -> None:
 
 
 async def test_a_device_that_changes_its_relay_takes_its_conversations_along() -> None:
-    """From relay to relay, one of them the door, while it is spoken to."""
+    """The device moves between relays, including the door, while media is published to it."""
     async with asyncio.timeout(55), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
         for name in ("b", "a", "c"):
             await more(device, 100, within_s=5)
@@ -69,7 +69,7 @@ async def test_a_device_that_changes_its_relay_takes_its_conversations_along() -
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_all_of_it_at_random(seed: int) -> None:
-    """Partitions, lost connections, lost messages, and a device that changes its relay, one after the other."""
+    """Partitions, lost connections, lost messages and a device that changes relays, in sequence."""
     chance = random.Random(seed)
     async with asyncio.timeout(58), small_cluster(seed) as cluster, speaking(cluster, door="a", home="b", seed=seed) as device:
         cluster.bus.delay_s = (0.0, 0.004)

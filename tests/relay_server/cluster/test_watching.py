@@ -1,4 +1,4 @@
-"""Operators see what happens at all relays: real relays and clients, a backplane in memory."""
+"""Operators see the events of all relays: real relays and clients, an in-memory backplane."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ async def watched(cluster: SmallCluster, seen: list[tuple[str, str | None]], *de
 
 
 async def until(cluster: SmallCluster, name: str, watches: int) -> None:
-    """Wait until so many watch a relay's events, beside its own directory."""
+    """Wait until the given number of watchers, besides its own directory, receive a relay's events."""
     async with asyncio.timeout(10):
         while len(cluster.relays[name].watchers) != 1 + watches:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def test_a_watch_sees_devices_of_all_relays() -> None:
-    """Those that it names, or all; when it ends, nobody watches any more."""
+    """A watch covers the named devices, or all; after it ends, no watcher remains."""
     async with asyncio.timeout(50), small_cluster() as cluster:
         everything: list[tuple[str, str | None]] = []
         one: list[tuple[str, str | None]] = []

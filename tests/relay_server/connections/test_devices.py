@@ -1,4 +1,4 @@
-"""The desk of the devices: who is looked after when."""
+"""The schedule by which the relay services its devices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEP_US = 50_000
 
 
 def pinged(session: Session, now_us: int) -> int:
-    """How many pings waited for a device, which answers them."""
+    """Return the number of pings waiting for a device, and answer them."""
     count = 0
     while (message := session.take(now_us)) is not None:
         if isinstance(message, Ping):
@@ -34,7 +34,7 @@ def pinged(session: Session, now_us: int) -> int:
 
 
 async def test_devices_that_come_together_are_not_asked_together() -> None:
-    """After the first time, each once in a heartbeat, spread over it: twenty pings and answers at once would hold up all media."""
+    """After the first ping, each device gets one per heartbeat, spread over it: twenty pings and pongs at once would delay all media."""
     now_us = 1_000_000
     config = RelayConfig()
     relay = Relay(config, Clocks(lambda: now_us, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload)
@@ -55,7 +55,7 @@ async def test_devices_that_come_together_are_not_asked_together() -> None:
 
 
 class Paced:
-    """A relay with one device on a clock moved by hand; each step is a tick, and the device answers its pings."""
+    """A relay with one device on a manual clock; each step is one tick, and the device answers its pings."""
 
     def __init__(self, *, slow_when_idle: bool, takes_joined: bool = False) -> None:
         self.now_us = 1_000_000
@@ -67,7 +67,7 @@ class Paced:
         self.hello = replace(hello("lobby"), slow_when_idle=slow_when_idle, takes_joined=takes_joined)
 
     async def pings(self, seconds: float, *, answers: bool = True) -> int:
-        """How many pings come in so much time."""
+        """Return the number of pings within the given time."""
         count = 0
         for _ in range(round(seconds * 1e6 / STEP_US)):
             self.now_us += STEP_US
@@ -81,14 +81,14 @@ class Paced:
         return count
 
     async def open(self) -> PublisherPort:
-        """A conversation begins; returns its publisher."""
+        """Open a conversation and return its publisher."""
         publisher = self.relay.connect_publisher()
         await publisher.send(PublishOpen(ConversationOpen("c1", AudioFormat(Codec.PCM_S16LE, 16_000)), ("lobby",)))
         return publisher
 
 
 async def test_an_idle_device_that_can_do_that_is_pinged_rarely() -> None:
-    """Every four seconds, until a conversation begins: then at once, and every second."""
+    """Every four seconds while idle; at once and then every second when a conversation begins."""
     paced = Paced(slow_when_idle=True)
     await paced.port.send(paced.hello)
     await paced.pings(5.0)
@@ -99,7 +99,7 @@ async def test_an_idle_device_that_can_do_that_is_pinged_rarely() -> None:
 
 
 async def test_any_other_device_keeps_its_heartbeat() -> None:
-    """One that does not know of rare ones would take the relay for dead."""
+    """A device that does not support rare pings would consider the relay dead."""
     paced = Paced(slow_when_idle=False)
     await paced.port.send(paced.hello)
     await paced.pings(2.0)
@@ -108,11 +108,11 @@ async def test_any_other_device_keeps_its_heartbeat() -> None:
 
 @pytest.mark.parametrize("begins_after_s", [None, 5.0])
 async def test_a_dead_device_is_found_later_only_while_it_is_idle(begins_after_s: float | None) -> None:
-    """Within 15 s without a conversation. When one begins its silence counts from then on, not from before, and is found within 5 s."""
+    """Within 15 s if idle. When a conversation begins, silence counts from that moment, and is detected within 5 s."""
     paced = Paced(slow_when_idle=True)
     await paced.port.send(paced.hello)
     await paced.pings(1.0)
-    paced.relay.sessions()[0].flight = CongestionWindow()  # no ping is on its way: only silence tells
+    paced.relay.sessions()[0].flight = CongestionWindow()  # no ping in flight: only silence is evidence
     waited_s = 0.0
     while not paced.port.ended and waited_s < 20.0:
         if begins_after_s is not None and waited_s >= begins_after_s:
@@ -133,7 +133,7 @@ def media(seq: int) -> Media:
 
 @pytest.mark.parametrize("takes_joined", [True, False])
 async def test_heartbeats_travel_with_media_to_a_device_that_takes_that(takes_joined: bool) -> None:
-    """No ping and no pong costs a message of its own while media flows, and there are as many; an older device gets each by itself."""
+    """While media flows, pings and pongs need no messages of their own, and are as frequent; an older device gets each one separately."""
     paced = Paced(slow_when_idle=True, takes_joined=takes_joined)
     await paced.port.send(paced.hello)
     publisher = await paced.open()
@@ -156,13 +156,13 @@ async def test_heartbeats_travel_with_media_to_a_device_that_takes_that(takes_jo
                 await paced.port.send(Pong(ping.ping_id, ping.sent_time_us, 0, 0, 0), alone=not takes_joined)
                 await paced.port.send(Ping(ping.ping_id, 0), alone=not takes_joined)
     assert sent["MediaMessage"] == 100
-    assert 10 <= sent["Ping"] <= 16  # the first ones also ask what came
+    assert 10 <= sent["Ping"] <= 16  # the first ones also request received bytes
     assert sent["Pong"] in (sent["Ping"], sent["Ping"] - 1)
     assert sent["messages"] == (100 if takes_joined else 100 + sent["Ping"] + sent["Pong"])
 
 
 async def test_what_waits_for_a_device_that_takes_that_is_one_message() -> None:
-    """Up to the end of the first media, and no more than sixteen."""
+    """Joined up to the end of the first media, and at most sixteen messages."""
     paced = Paced(slow_when_idle=True, takes_joined=True)
     await paced.port.send(paced.hello)
     publisher = await paced.open()
@@ -181,7 +181,7 @@ async def test_what_waits_for_a_device_that_takes_that_is_one_message() -> None:
 
 
 async def test_a_ping_that_came_with_others_waits_for_the_next_message() -> None:
-    """One that came alone is answered at once: the device may be waiting for it."""
+    """A ping that arrives alone is answered at once: the device may be waiting for it."""
     paced = Paced(slow_when_idle=True, takes_joined=True)
     await paced.port.send(paced.hello)
     await paced.pings(1.0)

@@ -10,7 +10,7 @@ from relay_server.connections.ports import Port
 
 
 class FakePort:
-    """Notes that it was woken."""
+    """Records that it was woken."""
 
     def __init__(self, name: str, woken: list[str], done: asyncio.Event) -> None:
         self._name = name
@@ -18,13 +18,13 @@ class FakePort:
         self._done = done
 
     def wake(self) -> None:
-        """Noted."""
+        """Record the call."""
         self._woken.append(self._name)
         self._done.set()
 
 
 async def test_all_devices_are_woken_together_and_once() -> None:
-    """One timer serves all; who is told twice is woken once; the next tick begins anew."""
+    """One timer serves all; a port scheduled twice is woken once; the next tick starts again."""
     woken: list[str] = []
     done = asyncio.Event()
     lobby, hall = (cast(Port[Any], FakePort(name, woken, done)) for name in ("lobby", "hall"))

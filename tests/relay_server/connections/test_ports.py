@@ -1,4 +1,4 @@
-"""Publishing and attaching without a wire."""
+"""Publishing and attaching without a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BIG = 1 << 20
 
 
 def relay() -> Relay:
-    """A relay on clocks that stand still."""
+    """A relay on stopped clocks."""
     return Relay(
         RelayConfig(),
         Clocks(lambda: 1_000_000, lambda: 0),
@@ -36,12 +36,12 @@ def opening(conversation_id: str = "c1") -> m.PublishOpen:
 
 
 def audio(size: int) -> m.Media:
-    """One payload without sequence."""
+    """One payload without sequence number."""
     return m.Media("c1", (Payload(Kind.AUDIO, 0, bytes(size)),))
 
 
 async def next_media(device: DevicePort) -> MediaMessage:
-    """The next message of media for a device."""
+    """Return the next media message for a device."""
     message = await device.receive()
     while not isinstance(message, MediaMessage):
         assert message is not None
@@ -52,7 +52,7 @@ async def next_media(device: DevicePort) -> MediaMessage:
 
 
 async def test_send_waits_for_room_and_can_be_cancelled() -> None:
-    """A publisher without hello has no credit: its `send` waits until the device takes some."""
+    """A publisher without hello has no credit: its `send` waits until the device consumes data."""
     house = relay()
     device, publisher = house.connect_device(), house.connect_publisher()
     await device.send(hello("lobby", buffer=Credit(audio_bytes=BIG)))
@@ -70,7 +70,7 @@ async def test_send_waits_for_room_and_can_be_cancelled() -> None:
 
 
 async def test_a_stream_that_the_relay_ended_refuses() -> None:
-    """`receive` gives what is left, then None; `send` raises the fault; `close` is harmless."""
+    """`receive` returns what is left, then None; `send` raises the fault; `close` has no effect."""
     house = relay()
     first, second = house.connect_publisher(), house.connect_publisher()
     for port in (first, second):
@@ -87,7 +87,7 @@ async def test_a_stream_that_the_relay_ended_refuses() -> None:
 
 
 async def test_a_publisher_without_conversations_leaves_at_once() -> None:
-    """There is nothing to come back for."""
+    """There is nothing to resume, so no lease is kept."""
     house = relay()
     publisher = house.connect_publisher()
     await publisher.send(m.PublisherHello("backend", 1, "test"))
@@ -96,7 +96,7 @@ async def test_a_publisher_without_conversations_leaves_at_once() -> None:
 
 
 async def test_receive_can_be_cancelled() -> None:
-    """Nothing is lost by it."""
+    """Cancellation loses no message."""
     house = relay()
     publisher = house.connect_publisher()
     with pytest.raises(TimeoutError):
@@ -107,7 +107,7 @@ async def test_receive_can_be_cancelled() -> None:
 
 
 async def test_a_slow_watcher_is_told_what_it_missed() -> None:
-    """Its queue is bounded; the count stands where the notices are missing."""
+    """Its queue is bounded; a count replaces the missing notices."""
     house = relay()
     with house.watch(frozenset()) as watcher:
         for _ in range(1_100):

@@ -1,4 +1,4 @@
-"""A relay that was restarted: devices come with another relay's token and what they hold, publishers come back for it."""
+"""A restarted relay: devices return with another relay's token and what they hold; publishers return to their conversations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ C1 = ConversationOpen("c1", PCM_16K, AVATARKIT)
 
 
 def restarted(*cursors: Cursor, token: str = "of-the-relay-before") -> RelayDsl:
-    """A new relay, to which the device came that holds this."""
+    """Return a new relay to which a device with this held state has attached."""
     house = RelayDsl()
     house.perform(house.attending.attach(hello("lobby", token=token, cursors=cursors), house.now_us, 0))
     house.pump()
@@ -22,7 +22,7 @@ def restarted(*cursors: Cursor, token: str = "of-the-relay-before") -> RelayDsl:
 
 
 def again(house: RelayDsl, held: Cursor, open_: ConversationOpen = C1, *targets: str) -> None:
-    """Publisher a opens a conversation again."""
+    """Publisher a reopens a conversation."""
     house.say("a", m.PublishOpen(open_, targets or ("lobby",), held))
 
 
@@ -32,20 +32,20 @@ def audio(house: RelayDsl, *seqs: int) -> None:
 
 
 def starts(house: RelayDsl, cid: str, event_id: int) -> None:
-    """The device tells the first sound of a conversation."""
+    """The device reports the first sound of a conversation."""
     house.perform(house.attending.handle(house.session("lobby"), m.PlayerEvent(event_id, cid, m.Started()), house.now_us))
     house.pump()
 
 
 def finishes(house: RelayDsl, cid: str, event_id: int) -> None:
-    """The device tells the end of a conversation."""
+    """The device reports the end of a conversation."""
     event = m.PlayerEvent(event_id, cid, m.Finished(500_000, interrupted=False, reason="completed"))
     house.perform(house.attending.handle(house.session("lobby"), event, house.now_us))
     house.pump()
 
 
 def test_a_conversation_goes_on_where_the_device_is() -> None:
-    """Neither resumed nor lost for the device before its publisher came; then it gets what it lacks, no more."""
+    """Before its publisher returns, it is neither resumed nor lost for the device; then only the missing payloads are sent."""
     house = restarted(Cursor("c1", 5))
     assert house.heard("lobby") == ["welcome"]
     again(house, Cursor("c1", 3))
@@ -59,7 +59,7 @@ def test_a_conversation_goes_on_where_the_device_is() -> None:
 
 @pytest.mark.parametrize("held", [3, 0])
 def test_what_finished_before_its_publisher_came_is_told_as_soon_as_it_comes(held: int) -> None:
-    """Not only when the device repeats it: until then the relay may be killed again. Acknowledged when the publisher has it; told once."""
+    """Reported once, before the device repeats it: the relay may be killed first. Acknowledged when the publisher has it."""
     house = restarted()
     starts(house, "c1", 1)
     finishes(house, "c1", 2)
@@ -76,7 +76,7 @@ def test_what_finished_before_its_publisher_came_is_told_as_soon_as_it_comes(hel
 
 
 def test_an_end_that_comes_after_its_publisher_is_told() -> None:
-    """It was on its way: the device is done with it, and says so on its new stream."""
+    """The event was in transit: the device has finished the conversation, and repeats the event on its new stream."""
     house = restarted()
     again(house, Cursor("c1", 3))
     audio(house, 4)
@@ -86,7 +86,7 @@ def test_an_end_that_comes_after_its_publisher_is_told() -> None:
 
 
 def test_what_the_device_tells_is_kept_up_to_a_bound() -> None:
-    """The oldest goes; the device repeats it."""
+    """The oldest report is dropped; the device repeats it."""
     adoption = Adoption()
     for number in range(MAX_KEPT_EVENTS + 3):
         adoption.keep(m.PlayerEvent(number + 1, "c1", m.Started()), number)
@@ -98,7 +98,7 @@ def test_what_the_device_tells_is_kept_up_to_a_bound() -> None:
 
 
 def test_what_nobody_comes_back_for_plays_out() -> None:
-    """After the time that publishers have: the device gets an end at what it holds; a publisher that is too late is refused."""
+    """After the publishers' deadline the device gets an end at what it holds; a publisher that is too late is refused."""
     house = restarted(Cursor("c1", 5), Cursor("c2"))
     house.heard("lobby")
     house.play("wait 8")
@@ -110,7 +110,7 @@ def test_what_nobody_comes_back_for_plays_out() -> None:
 
 
 def test_a_device_that_is_not_there_yet_may_be_asked_for_again() -> None:
-    """The id is not used up."""
+    """The refused opening does not use up the id."""
     house = RelayDsl()
     again(house, Cursor("c1", 3))
     assert house.heard("a") == [f"error c1 {Reason.DEVICE_UNKNOWN} lobby"]
@@ -127,14 +127,14 @@ def test_a_device_that_holds_less_than_was_kept_has_lost_it() -> None:
 
 
 def test_a_device_that_was_restarted_as_well_has_lost_it() -> None:
-    """Without a token it holds nothing, and nothing of it is on its way."""
+    """A device without a token holds nothing, and nothing is in transit to it."""
     house = restarted(token="")
     again(house, Cursor("c1", 3))
     assert house.heard("a") == [f"error c1 {Reason.DEVICE_LOST} lobby"]
 
 
 def test_a_conversation_that_never_reached_the_device_is_opened_as_it_was() -> None:
-    """From its first payload, and with what it replaces."""
+    """It is opened from its first payload, including what it replaces."""
     house = restarted(Cursor("c1", 2))
     again(house, Cursor("c1", 1))
     again(house, Cursor("c2"), ConversationOpen("c2", PCM_16K))
@@ -145,7 +145,7 @@ def test_a_conversation_that_never_reached_the_device_is_opened_as_it_was() -> N
 
 
 def test_a_device_whose_welcome_was_lost_comes_with_the_old_token_again() -> None:
-    """It is known by it; what was opened again meanwhile lives."""
+    """The old token identifies the device; conversations reopened meanwhile survive."""
     house = restarted(Cursor("c1", 5))
     again(house, Cursor("c1", 3))
     house.play("lobby leaves")
@@ -157,7 +157,7 @@ def test_a_device_whose_welcome_was_lost_comes_with_the_old_token_again() -> Non
 
 
 def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
-    """A publisher's credit follows what leaves for the first time."""
+    """A publisher's credit follows payloads sent for the first time."""
     house = RelayDsl()
     house.play("lobby attaches; a opens c1; a audio c1 3; lobby leaves; lobby returns c1:1:0")
     conversation = house.registry.conversations["c1"]
@@ -168,7 +168,7 @@ def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
 
 
 def test_an_acknowledgement_does_not_cover_what_a_dead_stream_swallowed() -> None:
-    """A publisher that comes back is told again what it did not acknowledge, in order, before anything later."""
+    """A publisher that returns is sent its unacknowledged events again, in order, before any later one."""
     house = RelayDsl()
     house.play("lobby attaches; a opens c1; a audio c1 1; a ends c1; a opens c2 queue; a audio c2 1; a ends c2")
     house.play("lobby finishes c1 100; lobby finishes c2 100")
@@ -186,7 +186,7 @@ def test_an_acknowledgement_does_not_cover_what_a_dead_stream_swallowed() -> Non
 
 
 def test_what_the_device_does_not_open_replaces_nothing_there() -> None:
-    """It was done with it before: what the relay holds for replaced is interrupted, so that its end comes."""
+    """The device had finished it before: what the relay holds as replaced is interrupted, so that it ends."""
     house = restarted()
     house.play("a opens c2 queue; a audio c2")
     again(house, Cursor("c1"))
@@ -199,7 +199,7 @@ def test_what_the_device_does_not_open_replaces_nothing_there() -> None:
 
 @pytest.mark.parametrize("cut_by", ["a", "b"])
 def test_only_the_device_tells_how_a_conversation_ended_that_it_may_know(cut_by: str) -> None:
-    """It is away, was opened the conversation by the relay before, and may have ended it there: this relay must not guess the reason."""
+    """The device is detached, the previous relay opened the conversation on it, and it may have ended there: do not guess the reason."""
     house = restarted()
     house.perform(house.attending.detach(house.session("lobby"), "stream_ended", house.now_us))
     again(house, Cursor("c1"))

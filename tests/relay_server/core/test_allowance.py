@@ -1,4 +1,4 @@
-"""A rate that is kept on the long run."""
+"""A long-term rate limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay_server.core.allowance import Allowance
 
 
 def test_a_burst_and_then_the_rate() -> None:
-    """All of the burst at once, then only what time brings; a refusal uses nothing up."""
+    """The whole burst at once, then only what accrues over time; a refusal consumes nothing."""
     allowance = Allowance(10, 20, now_us=0)
     assert allowance.take(20, 0)
     assert not allowance.take(1, 50_000)
@@ -21,7 +21,7 @@ def test_a_burst_and_then_the_rate() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2_000_000), st.integers(0, 300)), max_size=50))
 def test_never_more_than_burst_and_rate(asked: list[tuple[int, int]]) -> None:
-    """Over any stretch from the start: at most the burst and what the rate gave."""
+    """From the start to any time: at most the burst plus what the rate allows."""
     allowance, now_us, taken = Allowance(100, 200, 0), 0, 0
     for step_us, count in asked:
         now_us += step_us

@@ -1,4 +1,4 @@
-"""How much is on its way to a device, by what its link carries."""
+"""The amount of data in flight to a device, by the capacity of its link."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MS = 1_000
 
 @dataclass
 class Link:
-    """A link of a rate and a delay, with a queue as long as it takes, and a device that answers pings at once."""
+    """A link with a rate, a delay and an unbounded queue, and a device that answers pings at once."""
 
     bytes_per_s: float
     delay_us: int = 20 * MS
@@ -37,7 +37,7 @@ class Link:
     _on_the_way: deque[tuple[float, int]] = field(default_factory=deque)
 
     def run(self, seconds: float, offered_bytes_per_s: float = 1e9) -> None:
-        """As much as is offered and may leave; heartbeats each second."""
+        """Send as much as is offered and admitted, with a heartbeat each second."""
         end_us, offered = self.now_us + round(seconds * 1e6), 0.0
         if not self._pings:
             self._ping()
@@ -65,7 +65,7 @@ class Link:
 
 
 def test_a_wide_link_is_used() -> None:
-    """The window grows as far as it may within a second, and the link is not narrow."""
+    """The window reaches its maximum within a second, and the link does not count as narrow."""
     link = Link(bytes_per_s=100e6)
     link.run(1.0)
     assert link.flight.window == MAX_WINDOW_BYTES
@@ -78,7 +78,7 @@ def test_a_wide_link_is_used() -> None:
 
 @pytest.mark.parametrize("bytes_per_s", [1e6, 3e6, 10e6])
 def test_a_link_that_carries_all_is_not_filled(bytes_per_s: float) -> None:
-    """Where media makes pongs slower, no more of it is on its way than before: an interrupt must come soon."""
+    """If media delays the pongs, the amount in flight does not grow: an interrupt must arrive soon."""
     link = Link(bytes_per_s=bytes_per_s)
     link.run(2.0)
     link.carried, link.longest_us = 0, 0
@@ -90,7 +90,7 @@ def test_a_link_that_carries_all_is_not_filled(bytes_per_s: float) -> None:
 
 @pytest.mark.parametrize("bytes_per_s", [4_000, 8_000, 16_000])
 def test_a_narrow_link_is_used_and_not_filled(bytes_per_s: int) -> None:
-    """No more than a second waits in front of it, and it never rests."""
+    """At most one second of data queues in front of the link, and it is never idle."""
     link = Link(bytes_per_s)
     link.run(10.0)
     assert link.flight.is_narrow
@@ -101,7 +101,7 @@ def test_a_narrow_link_is_used_and_not_filled(bytes_per_s: int) -> None:
 
 
 def test_a_link_that_collapses_and_widens_again() -> None:
-    """What it was is forgotten soon, both ways."""
+    """The previous rate is soon forgotten, in both directions."""
     link = Link(bytes_per_s=1e6)
     link.run(2.0)
     link.bytes_per_s = 8_000
@@ -115,7 +115,7 @@ def test_a_link_that_collapses_and_widens_again() -> None:
 
 
 def test_speech_in_real_time_is_not_held_up() -> None:
-    """Less than the link carries: the window is never used up."""
+    """Below the link's capacity the window is never used up."""
     link = Link(bytes_per_s=100_000)
     link.run(20.0, offered_bytes_per_s=40_000)
     assert link.carried == pytest.approx(800_000, rel=0.01)
@@ -123,7 +123,7 @@ def test_speech_in_real_time_is_not_held_up() -> None:
 
 
 def test_a_link_that_was_never_seen_empty_is_not_thought_quick() -> None:
-    """Media before the first ping: what its pong takes is the link's, not the way's."""
+    """Media before the first ping: the delay of its pong counts as the link's queue, not as propagation delay."""
     flight = CongestionWindow()
     flight.sent(6_000)
     flight.asked(1, 0)
@@ -138,7 +138,7 @@ def test_a_link_that_was_never_seen_empty_is_not_thought_quick() -> None:
 
 
 def test_one_slow_answer_is_not_a_narrow_link() -> None:
-    """A network that stood still for a moment."""
+    """A network that stalls briefly does not count as a narrow link."""
     flight = CongestionWindow()
     flight.asked(1, 0)
     flight.answered(1, 20 * MS)
@@ -149,7 +149,7 @@ def test_one_slow_answer_is_not_a_narrow_link() -> None:
 
 
 def test_a_relay_that_is_late_does_not_blame_the_link() -> None:
-    """However slow the pongs are."""
+    """Holds however slow the pongs are."""
     flight = CongestionWindow()
     for number in range(10):
         flight.sent(4_000)
@@ -160,7 +160,7 @@ def test_a_relay_that_is_late_does_not_blame_the_link() -> None:
 
 
 def test_a_pong_that_nobody_asked_for_says_nothing() -> None:
-    """Otherwise a device could say that all came."""
+    """Otherwise a device could claim that everything had arrived."""
     flight = CongestionWindow()
     flight.sent(FIRST_WINDOW_BYTES)
     flight.asked(1, 0)
@@ -172,7 +172,7 @@ def test_a_pong_that_nobody_asked_for_says_nothing() -> None:
 
 
 def test_what_was_learned_holds_for_the_next_stream() -> None:
-    """The more so where the link did not even answer."""
+    """Holds even more if the link did not answer at all."""
     flight = CongestionWindow()
     assert flight.next(0).window == FIRST_WINDOW_BYTES
     flight.window = 2 * MIN_WINDOW_BYTES

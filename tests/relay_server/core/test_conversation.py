@@ -1,4 +1,4 @@
-"""A conversation as its publisher drives it: sequences, fragments, times, credit."""
+"""A conversation as driven by its publisher: sequences, fragments, times, credit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def motion(seq: int, data: bytes = b"ab", **more: int) -> Payload:
 
 
 def taken(subject: Conversation, payload: Payload) -> tuple[Payload, ...]:
-    """What leaves for the devices."""
+    """Return what is sent to the devices."""
     accepted = subject.receive(payload, credited=False)
     assert isinstance(accepted, Accepted)
     return accepted.fragments
@@ -56,7 +56,7 @@ def taken(subject: Conversation, payload: Payload) -> tuple[Payload, ...]:
     ],
 )
 def test_bad_payload_is_refused_and_changes_nothing(earlier: list[Payload], payload: Payload, reason: Reason) -> None:
-    """Each fault has its reason, and the payload that was due is still taken after it."""
+    """Each fault has its reason, and the payload that was due is still accepted afterwards."""
     subject = conversation()
     for one in earlier:
         taken(subject, one)
@@ -73,14 +73,14 @@ def test_bad_payload_is_refused_and_changes_nothing(earlier: list[Payload], payl
 
 
 def test_a_duplicate_is_dropped() -> None:
-    """A sequence seen before, as after a reconnect, is dropped and its credit returned."""
+    """A repeated sequence number, as after a reconnect, is dropped and its credit returned."""
     subject = conversation()
     taken(subject, audio(1))
     assert subject.receive(audio(1), credited=False) is DropReason.DUPLICATE
 
 
 def test_sequences_of_streams_typed_by_hand_are_minted() -> None:
-    """0 asks for the next one, for fragments too."""
+    """Sequence number 0 requests the next one, for fragments too."""
     subject = conversation()
     assert [taken(subject, audio(0))[0].seq, taken(subject, audio(0))[0].seq] == [1, 2]
     assert taken(subject, audio(0, total_bytes=4))[0].seq == 3
@@ -89,7 +89,7 @@ def test_sequences_of_streams_typed_by_hand_are_minted() -> None:
 
 
 def test_times_are_counted_where_they_are_not_said() -> None:
-    """PCM by its rate, weights by their rows; both join on."""
+    """PCM is timed by its rate, weights by their rows; both continue without gaps."""
     subject = conversation(WEIGHTS)
     times = [(part.pts_us, part.duration_us) for _ in range(2) for part in taken(subject, audio(0, bytes(3_200)))]
     assert times == [(0, 100_000), (100_000, 100_000)]
@@ -107,7 +107,7 @@ def test_weights_that_are_no_whole_rows_are_refused() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=200_000), st.integers(1, 70_000))
 def test_payloads_reach_devices_bit_for_bit(data: bytes, cut: int) -> None:
-    """However a payload comes, whole or in fragments, it leaves in fragments of at most `MAX_FRAGMENT_BYTES` that make it up."""
+    """Payloads, whole or in fragments, are sent in fragments of at most `MAX_FRAGMENT_BYTES` that add up to the payload."""
     subject = conversation()
     total = len(data) if cut < len(data) else 0
     left = [
@@ -129,7 +129,7 @@ def test_payloads_reach_devices_bit_for_bit(data: bytes, cut: int) -> None:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("step", Step)
 def test_steps_follow_the_table(state: State, step: Step) -> None:
-    """A step that is not in the table is a fault, and the state is unchanged."""
+    """A step that is not in the table is a fault and leaves the state unchanged."""
     subject = conversation()
     taken(subject, audio(1))
     subject.state = state
@@ -150,7 +150,7 @@ def test_steps_follow_the_table(state: State, step: Step) -> None:
 
 @pytest.mark.parametrize(("where", "reason"), NOT_TAKEN.items())
 def test_media_that_is_not_taken_has_a_reason(where: tuple[State, Kind], reason: DropReason) -> None:
-    """Dropped, not a fault: the publisher may not know yet."""
+    """Such media is dropped and is not a fault: the publisher may not know yet."""
     subject = conversation()
     subject.state = where[0]
     assert subject.receive(Payload(where[1], 1, b"ab", 0), credited=False) is reason
@@ -167,7 +167,7 @@ def test_media_that_is_not_taken_has_a_reason(where: tuple[State, Kind], reason:
     ],
 )
 def test_end_tells_what_is_missing(payloads: list[Payload], last: tuple[int, int], reason: Reason) -> None:
-    """`end` is refused where something lacks, and changes nothing."""
+    """`end` is refused if media is missing, and changes nothing."""
     subject = conversation()
     for payload in payloads:
         taken(subject, payload)
@@ -178,7 +178,7 @@ def test_end_tells_what_is_missing(payloads: list[Payload], last: tuple[int, int
 
 
 def test_credit_beyond_the_grant_is_a_fault() -> None:
-    """The window is the publisher's first credit; what devices were sent comes back in steps."""
+    """The first credit is the window; what was sent to devices is granted again in steps."""
     subject = conversation(window=3_000)
     subject.receive(audio(1, bytes(3_000)), credited=True)
     with pytest.raises(ConversationFault) as caught:
@@ -194,7 +194,7 @@ def test_credit_beyond_the_grant_is_a_fault() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 600)), max_size=60))
 def test_window_is_never_overrun_and_never_starves(turns: list[tuple[int, int]]) -> None:
-    """What waits stays within the window; once all has left, the publisher may send a window less one step."""
+    """Waiting media stays within the window; once all is sent, the publisher may send a window less one step."""
     window, released, granted, used = CreditWindow(1_000, 100), 0, 1_000, 0
     for size, leaves in turns:
         if window.fits(size):

@@ -1,4 +1,4 @@
-"""The order in which media leaves for a device, and its credit."""
+"""The order in which media is sent to a device, and its credit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fragment(kind: Kind, seq: int, due_us: int, size_bytes: int = 100) -> Payloa
 
 
 def take_all(outbox: DeviceOutbox) -> list[Outgoing]:
-    """Whatever may leave now."""
+    """Take everything that may be sent now."""
     taken = []
     while (message := outbox.take()) is not None:
         taken.append(message)
@@ -26,12 +26,12 @@ def take_all(outbox: DeviceOutbox) -> list[Outgoing]:
 
 
 def order(messages: list[Outgoing]) -> list[tuple[Kind, int]]:
-    """The fragments in the order in which they leave."""
+    """Return the fragments in sending order."""
     return [(part.kind, seq) for message in messages if isinstance(message, MediaMessage) for part in message.batches for seq in part.seqs]
 
 
 def open_outbox(credit: Credit, *conversation_ids: str) -> DeviceOutbox:
-    """An outbox with conversations, and credit."""
+    """Return an outbox with conversations and credit."""
     outbox = DeviceOutbox()
     outbox.reset(credit)
     for conversation_id in conversation_ids:
@@ -40,7 +40,7 @@ def open_outbox(credit: Credit, *conversation_ids: str) -> DeviceOutbox:
 
 
 def test_earliest_pts_first_audio_wins_ties() -> None:
-    """Media by PTS; at the same PTS the sound goes first."""
+    """Media is ordered by PTS; at equal PTS, sound goes first."""
     outbox = open_outbox(Credit(1000, 1000), "c1")
     for part in (fragment(Kind.MOTION, 1, 0), fragment(Kind.MOTION, 2, 200), fragment(Kind.AUDIO, 1, 0), fragment(Kind.AUDIO, 2, 100)):
         outbox.put_media("c1", part)
@@ -48,7 +48,7 @@ def test_earliest_pts_first_audio_wins_ties() -> None:
 
 
 def test_control_overtakes_media() -> None:
-    """Control first."""
+    """Control messages go first."""
     outbox = open_outbox(Credit(1000, 1000), "c1")
     outbox.put_media("c1", fragment(Kind.AUDIO, 1, 0))
     outbox.put(Interrupt("c0"))
@@ -69,7 +69,7 @@ def test_a_kind_without_credit_does_not_hold_up_the_other() -> None:
 
 
 def test_next_conversation_waits_for_the_end_of_the_one_before() -> None:
-    """A queued conversation cannot eat the credit of the one that plays."""
+    """A queued conversation cannot use the credit of the one that plays."""
     outbox = open_outbox(Credit(1000, 1000), "c1", "c2")
     outbox.put_media("c2", fragment(Kind.AUDIO, 1, 0))
     assert take_all(outbox) == []
@@ -78,7 +78,7 @@ def test_next_conversation_waits_for_the_end_of_the_one_before() -> None:
 
 
 def test_marks_follow_what_they_mark() -> None:
-    """`audio_only` after all motion, `end` after all media, also if credit is short."""
+    """`audio_only` follows all motion and `end` all media, even if credit is short."""
     outbox = open_outbox(Credit(0, 0), "c1")
     outbox.put_media("c1", fragment(Kind.MOTION, 1, 0))
     outbox.put_audio_only("c1")
@@ -92,7 +92,7 @@ def test_marks_follow_what_they_mark() -> None:
 
 
 def test_what_waits_is_joined_up_to_a_bound() -> None:
-    """One message holds no more than `MAX_JOINED_BYTES`, and as much as fits."""
+    """One message holds as much as fits into `MAX_JOINED_BYTES`."""
     outbox = open_outbox(Credit(1 << 20, 0), "c1")
     for seq in range(1, 10):
         outbox.put_media("c1", fragment(Kind.AUDIO, seq, seq, 16_384))
@@ -106,7 +106,7 @@ PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 50), st.integer
 @settings(max_examples=100, deadline=None)
 @given(PARTS, st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 40_000)), max_size=10))
 def test_credit_is_never_exceeded_and_nothing_is_lost(parts: list[tuple[Kind, int, int]], grants: list[tuple[int, int]]) -> None:
-    """Whatever is granted when: each kind stays in order and within its credit, and all leaves once there is credit for all."""
+    """For any order of grants, each kind stays in order and within its credit, and everything is sent once credit suffices."""
     outbox = open_outbox(Credit(), "c1")
     queued: dict[Kind, list[int]] = {Kind.AUDIO: [], Kind.MOTION: []}
     due_us = dict.fromkeys(Kind, 0)

@@ -1,4 +1,4 @@
-"""Acknowledging a device's events when several publishers have still to acknowledge theirs."""
+"""Acknowledging a device's events while several publishers have yet to acknowledge theirs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay_server.core.event_ledger import MAX_PENDING, EventLedger
 
 
 def test_acknowledged_up_to_what_someone_lacks() -> None:
-    """The number told lies before the first event that a publisher still lacks."""
+    """The acknowledged number precedes the first event that a publisher has not acknowledged."""
     ledger = EventLedger()
     for event_id, publisher in enumerate(("a", "b", None, "a"), 1):
         ledger.record(event_id, publisher)
@@ -22,7 +22,7 @@ def test_acknowledged_up_to_what_someone_lacks() -> None:
 
 
 def test_a_settled_event_is_acknowledged_again() -> None:
-    """The acknowledgement may have been lost on the way."""
+    """The acknowledgement may have been lost in transit."""
     ledger = EventLedger()
     ledger.record(1, None)
     assert ledger.due() == 1
@@ -32,7 +32,7 @@ def test_a_settled_event_is_acknowledged_again() -> None:
 
 
 def test_a_publisher_that_is_gone_holds_nothing_up() -> None:
-    """Nobody waits for it."""
+    """Events of a publisher that left are not awaited."""
     ledger = EventLedger()
     ledger.record(1, "a")
     ledger.acknowledge("a")
@@ -40,7 +40,7 @@ def test_a_publisher_that_is_gone_holds_nothing_up() -> None:
 
 
 def test_pending_events_are_bounded() -> None:
-    """Beyond the bound the oldest counts as acknowledged."""
+    """Beyond the bound, the oldest event counts as acknowledged."""
     ledger = EventLedger()
     for event_id in range(1, MAX_PENDING + 2):
         ledger.record(event_id, "a")
@@ -50,7 +50,7 @@ def test_pending_events_are_bounded() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(("a", "b", "c")), max_size=30), st.data())
 def test_nothing_is_acknowledged_before_its_publisher_did(owners: list[str], data: st.DataObject) -> None:
-    """In whatever order the acknowledgements come, and all is acknowledged in the end."""
+    """Holds for any order of acknowledgements, and finally everything is acknowledged."""
     ledger, told = EventLedger(), 0
     for event_id, owner in enumerate(owners, 1):
         ledger.record(event_id, owner)

@@ -1,4 +1,4 @@
-"""A member of a group that cannot follow (rule 11): it loses the conversation, the others go on at the pace of the fastest."""
+"""A member of a group that cannot keep up (rule 11) loses the conversation; the others continue at the pace of the fastest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ CONFIG = RelayConfig(groups={"everyone": ("lobby", "hall")})
 
 
 def without_credit(house: RelayDsl, device_id: str) -> None:
-    """A device attaches and grants nothing beyond one payload."""
+    """Attach a device that grants credit for one payload only."""
     house.perform(house.attending.attach(hello(device_id, buffer=Credit(AUDIO_BYTES, AUDIO_BYTES)), house.now_us, 0))
     house.pump()
 
 
 def test_credit_follows_the_fastest_and_who_lags_loses_the_conversation() -> None:
-    """Behind by more than the bound the member is told to clear, its publisher learns why, and the group plays on."""
+    """A member that lags beyond the bound is sent a clear, its publisher gets the reason, and the group plays on."""
     house = RelayDsl(CONFIG)
     house.play("lobby attaches")
     without_credit(house, "hall")

@@ -1,4 +1,4 @@
-"""Nothing of the relay's grows with the conversations that were: what it remembers of them is bounded."""
+"""The relay's memory does not grow with past conversations: its records of them are bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MORE = 300
 
 
 def converse(house: RelayDsl, first: int, count: int) -> None:
-    """Conversations with all that belongs to them; every third is interrupted, every fourth is cut by its device's stream."""
+    """Run complete conversations; every third is interrupted, every fourth is cut by its device's stream."""
     for number in range(first, first + count):
         cid = f"c{number}"
         house.play(f"a opens {cid}; a audio {cid} 2; a motion {cid}; lobby starts {cid}; lobby holds {cid} 1 0")
@@ -29,13 +29,13 @@ def converse(house: RelayDsl, first: int, count: int) -> None:
 
 
 def blocks() -> int:
-    """Blocks of memory that the interpreter gave to objects."""
+    """Return the number of memory blocks that the interpreter has allocated to objects."""
     gc.collect()
     return sys.getallocatedblocks()
 
 
 def test_memory_stays_once_the_ledgers_are_full() -> None:
-    """As many blocks after 300 more conversations as before them."""
+    """300 more conversations do not increase the number of blocks."""
     house = RelayDsl()
     house.play("lobby attaches")
     converse(house, 1, MAX_CLOSED_CONVERSATIONS + 20)

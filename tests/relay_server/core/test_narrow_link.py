@@ -16,18 +16,18 @@ STEP_US = 40_000
 
 
 def run(first: int, last: int, pieces: int = 1) -> PayloadBatch:
-    """Payloads of motion, each in so many pieces."""
+    """Return payloads of motion, each in the given number of pieces."""
     seqs = [seq for seq in range(first, last + 1) for _ in range(pieces)]
     return PayloadBatch(Kind.MOTION, seqs, [(seq - 1) * STEP_US for seq in seqs], [10] * len(seqs), 0, 10 * len(seqs), [b""] * len(seqs))
 
 
 def seqs(runs: list[PayloadBatch] | deque[PayloadBatch]) -> list[int]:
-    """The payloads."""
+    """Return the sequence numbers of the payloads."""
     return [seq for one in runs for seq in one.seqs]
 
 
 def test_late_goes_and_soon_is_thinned() -> None:
-    """What is late goes, every second of what is due soon, and nothing of the rest."""
+    """Late motion is dropped, and every second payload that is due soon; the rest is kept."""
     waiting = deque([run(1, 4), run(5, 12)])
     dropped = drop_motion(waiting, sent_seq=0, late_before_us=3 * STEP_US, thin_before_us=8 * STEP_US)
     assert seqs(dropped) == [1, 2, 3, 4, 6, 8]
@@ -35,7 +35,7 @@ def test_late_goes_and_soon_is_thinned() -> None:
 
 
 def test_what_has_begun_to_leave_stays_whole() -> None:
-    """The other pieces of it follow."""
+    """Its remaining pieces are still sent."""
     waiting = deque([run(2, 3, pieces=3)])
     dropped = drop_motion(waiting, sent_seq=2, late_before_us=10**9, thin_before_us=10**9)
     assert seqs(dropped) == [3, 3, 3]
@@ -45,7 +45,7 @@ def test_what_has_begun_to_leave_stays_whole() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 6), max_size=6), st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
 def test_nothing_is_lost_in_between(lengths: list[int], sent: int, late: int, soon: int) -> None:
-    """Dropped and kept are all there was, each in order, and doing it again drops nothing more."""
+    """Dropped and kept payloads add up to the input, each in order; a second pass drops nothing more."""
     waiting: deque[PayloadBatch] = deque()
     for length in lengths:
         first = seqs(waiting)[-1] + 1 if waiting else 1
@@ -60,7 +60,7 @@ def test_nothing_is_lost_in_between(lengths: list[int], sent: int, late: int, so
 
 
 def test_the_playhead_follows_what_the_device_tells() -> None:
-    """It stands before the start, while sound stalls and while it is paused."""
+    """The playhead is stopped before the start, while sound stalls and while paused."""
     playhead = Playhead()
     assert playhead.at(500) == 0
     playhead.tell(Started(), 1_000)

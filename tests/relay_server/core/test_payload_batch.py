@@ -1,4 +1,4 @@
-"""Runs of payloads: where they are cut, and what they cost to make."""
+"""Runs of payloads: how they are cut, and what they cost to create."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_of(sizes: list[int]) -> PayloadBatch:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 1_000), min_size=2, max_size=40), st.integers(0, 20_000), st.data())
 def test_a_cut_loses_nothing(sizes: list[int], room: int, data: st.DataObject) -> None:
-    """Both parts together are the whole; what fits is as much as fits, and no more."""
+    """Both parts add up to the whole; the first is as large as fits."""
     run = run_of(sizes)
     count = data.draw(st.integers(1, len(sizes) - 1))
     head, tail = run.cut(count)
@@ -56,7 +56,7 @@ PIECES = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(PIECES)
 def test_a_run_is_taken_as_its_payloads_would_be(words: list[str]) -> None:
-    """What is taken at once leaves the track as it would be after each payload alone; what is refused changes nothing."""
+    """Accepting a run leaves the track in the same state as accepting each payload alone; a refused run changes nothing."""
     seq, payloads = 1, []
     for word in words:
         match word:
@@ -92,7 +92,7 @@ def test_a_run_is_taken_as_its_payloads_would_be(words: list[str]) -> None:
 
 
 async def test_a_payload_is_encoded_once_for_32_devices() -> None:
-    """Fan-out: one encoding, and every device gets the same bytes in order."""
+    """Fan-out: one encoding; every device gets the same bytes in order."""
     encodings = 0
 
     def encode(one: Payload) -> bytes:

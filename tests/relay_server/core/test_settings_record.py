@@ -1,4 +1,4 @@
-"""What the relay knows of the settings that operators changed."""
+"""The relay's record of settings changed by operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one identity may have, and what all together."""
+"""Limits per identity, and for all identities together."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_group_of_many_devices_is_a_large_message() -> None:
 
 
 def test_a_return_is_linear_in_its_events() -> None:
-    """Quadratic it took a second with 4,096 events, on the loop that carries everybody's media."""
+    """A quadratic version took a second with 4,096 events, on the loop that carries all media."""
     publisher = record()
     for number in range(1, MAX_BACKLOG + 1):
         publisher.tell(event(number))
@@ -99,7 +99,7 @@ def test_acknowledgements_of_many_devices_out_of_order() -> None:
 
 
 def test_many_acknowledgements_are_cheap() -> None:
-    """A message of 256 of them took 15 ms when each looked at all events."""
+    """A message with 256 acknowledgements took 15 ms when each one scanned all events."""
     kept, ledger = Unacknowledged(), EventLedger()
     for number in range(1, MAX_PENDING + 1):
         kept.add(event(number))

@@ -1,4 +1,4 @@
-"""A device that does not understand a conversation's motion: it gets the sound, and the publisher is told so once."""
+"""A device that does not support a conversation's motion gets the sound, and the publisher is notified once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TOLD = "error c1 MOTION_FORMAT_UNSUPPORTED lobby"
 
 
 def without_face(house: RelayDsl, *cursors: Cursor, token: str = "") -> None:
-    """The device lobby comes: it understands no motion, and has no room for any."""
+    """Attach the device `lobby`, which supports no motion and has no buffer for any."""
     said = hello("lobby", token=token, cursors=cursors, buffer=Credit(1 << 30, 0))
     house.perform(house.attending.attach(replace(said, motion_encodings=()), house.now_us, 0))
     house.pump()
 
 
 def played() -> RelayDsl:
-    """It plays a conversation that has motion."""
+    """The device plays a conversation with motion."""
     house = RelayDsl()
     without_face(house)
     house.play("a opens c1; a audio c1 2; a motion c1 2; a audio c1")
@@ -30,7 +30,7 @@ def played() -> RelayDsl:
 
 
 def test_the_sound_plays_and_the_publisher_is_told_once() -> None:
-    """No motion reaches the device, nor is any missed at the end."""
+    """No motion reaches the device, and none counts as missing at the end."""
     house = played()
     house.play("a ends c1; lobby holds c1 3 0; lobby finishes c1 300000")
     assert house.heard("lobby") == ["welcome", "open c1", "audio c1 1-2", "audio c1 3", "end c1 3 0"]
@@ -41,7 +41,7 @@ def test_the_sound_plays_and_the_publisher_is_told_once() -> None:
 
 
 def test_the_device_is_told_of_a_conversation_without_motion() -> None:
-    """So that its own ear may move the mouth."""
+    """The device can then derive mouth motion from the sound."""
     house = RelayDsl()
     without_face(house)
     house.perform(house.publishing.handle(house.publisher("a"), m.PublishOpen(C1, ("lobby",)), house.now_us))
@@ -51,7 +51,7 @@ def test_the_device_is_told_of_a_conversation_without_motion() -> None:
 
 
 def test_motion_that_it_does_not_get_is_no_longer_kept_for_it() -> None:
-    """The publisher's credit and what it keeps go on as if the device had taken it."""
+    """The publisher's credit and retained media advance as if the device had accepted the motion."""
     house = played()
     house.play("lobby holds c1 2 0")
     held = [message for message in house.told if isinstance(message, m.Held)]
@@ -62,7 +62,7 @@ def test_motion_that_it_does_not_get_is_no_longer_kept_for_it() -> None:
 
 
 def test_others_of_its_group_get_the_motion() -> None:
-    """Each device is asked by itself."""
+    """Support is checked for each device separately."""
     house = RelayDsl()
     without_face(house)
     house.play("hall attaches; a opens c1 on everyone; a audio c1; a motion c1; a ends c1")
@@ -73,7 +73,7 @@ def test_others_of_its_group_get_the_motion() -> None:
 
 
 def test_a_device_that_never_heard_of_it_gets_it_all_when_it_comes_back() -> None:
-    """Motion that it was spared does not look like something that it held."""
+    """Motion that was withheld does not count as held."""
     house = RelayDsl()
     without_face(house)
     house.play("a opens c1; a audio c1; a motion c1")
@@ -85,7 +85,7 @@ def test_a_device_that_never_heard_of_it_gets_it_all_when_it_comes_back() -> Non
 
 
 def test_it_goes_on_at_another_relay() -> None:
-    """What the publisher knows to be held of motion is no reason to refuse."""
+    """Motion that the publisher reports as held is no reason to refuse."""
     house = RelayDsl()
     without_face(house, Cursor("c1", 5), token="of-the-relay-before")
     again(house, Cursor("c1", 5, 3))
@@ -95,7 +95,7 @@ def test_it_goes_on_at_another_relay() -> None:
 
 
 def test_a_device_that_comes_back_as_another_one_loses_what_waited_for_it() -> None:
-    """It was opened for one that has a face and room for motion."""
+    """It was opened for a device with a face and a buffer for motion."""
     house = RelayDsl()
     house.play("lobby attaches; lobby leaves; a opens c1; a audio c1 2; a motion c1")
     without_face(house)

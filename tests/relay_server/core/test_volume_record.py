@@ -1,4 +1,4 @@
-"""What the relay knows of a device's volume."""
+"""The relay's record of a device's volume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_command_is_numbered_and_pending_until_it_is_confirmed() -> None:
 
 @pytest.mark.parametrize("told", [Volume(0.25, revision=8), Volume(0.5, revision=9), Volume(0.25, True, 10)])
 def test_what_is_not_the_last_command_confirms_nothing(told: Volume) -> None:
-    """0.25, 0.5 and 0.25 were set: the confirmation of the first must not pass for one of the last."""
+    """After commands 0.25, 0.5 and 0.25, the confirmation of the first must not count for the last."""
     record = VolumeRecord("lobby")
     record.hello(Volume(1.0, revision=7))
     for gain in (0.25, 0.5, 0.25):
@@ -41,13 +41,13 @@ def test_what_is_not_the_last_command_confirms_nothing(told: Volume) -> None:
 
 
 def test_a_pending_command_beats_what_hello_tells() -> None:
-    """With a revision above the device's, so that the device takes it."""
+    """It is sent with a revision above the device's, so that the device accepts it."""
     record = VolumeRecord("lobby")
     record.hello(Volume(1.0, revision=7))
     record.set(Volume(0.25))
     assert not record.hello(Volume(0.9, revision=20))
     assert (record.volume, record.pending) == (Volume(0.25, revision=21), True)
-    assert not record.hello(Volume(0.25, revision=21))  # played, and perhaps not stored
+    assert not record.hello(Volume(0.25, revision=21))  # playing, but possibly not stored
     assert record.volume == Volume(0.25, revision=22)
     assert record.told(Volume(0.25, revision=22))
     assert not record.pending

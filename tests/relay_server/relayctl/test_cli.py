@@ -1,4 +1,4 @@
-"""`relayctl` against a relay that really listens: what it prints, and how it exits."""
+"""`relayctl` against a listening relay: its output and exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ESCAPE = "evil\x1b[2Jprogram"
 
 
 class Bench:
-    """A relay that listens, a device on it that plays nothing by itself, and `relayctl` to run."""
+    """A listening relay, a device on it that plays nothing by itself, and `relayctl` to run."""
 
     def __init__(self, relay: Relay, address: str, source: ScriptedSource) -> None:
         self.relay = relay
@@ -50,7 +50,7 @@ class Bench:
             self._arrived.set()
 
     async def until_told(self, kind: type) -> object:
-        """Wait until the device is told something of a kind."""
+        """Wait until the device is sent a message of the given kind."""
         while not (found := [message for message in self.said if isinstance(message, kind)]):
             self._arrived.clear()
             await self._arrived.wait()
@@ -60,7 +60,7 @@ class Bench:
         await self._port.send(message)
 
     async def run(self, *arguments: str) -> int:
-        """Run `relayctl` on a thread of its own; returns its exit code."""
+        """Run `relayctl` on its own thread and return its exit code."""
         return await asyncio.to_thread(relayctl.main, ["--relay", self.address, *arguments])
 
 
@@ -81,7 +81,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_devices_lists_them(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line each; what a device says of itself cannot steer the terminal."""
+    """One line per device; text reported by a device cannot inject terminal escapes."""
     assert await bench.run("devices") == 0
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["DEVICE", "STATE", "VOLUME", "PLAYING", "WAITING", "SOFTWARE"]
@@ -89,7 +89,7 @@ async def test_devices_lists_them(bench: Bench, capsys: pytest.CaptureFixture[st
 
 
 async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """The answer names the conversation; the device gets it."""
+    """The reply names the conversation; the device receives it."""
     assert await bench.run("say", "lobby", "good", "morning") == 0
     said = capsys.readouterr().out.split()[1]
     assert await bench.run("play", "lobby", "hello.wav", "--queue") == 0
@@ -104,7 +104,7 @@ async def test_say_and_play_speak(bench: Bench, capsys: pytest.CaptureFixture[st
 
 
 async def test_show_tells_what_plays_and_what_draws(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """As the device told last; its words cannot steer the terminal. Nothing is left of them when it comes back."""
+    """Shows the device's last report, without terminal escapes. Nothing of it is left after the device reattaches."""
     sound = Part("sound", PartState.UNHEARD, "a virtual device", "no\ncard \x1b[31m\u202e", 2, "un\nplugged")
     await bench.tell(Parts((replace(sound, what="another"),)))
     await bench.tell(Parts((sound, Part("face", PartState.RUNNING, "the head"))))
@@ -124,7 +124,7 @@ async def test_show_tells_what_plays_and_what_draws(bench: Bench, capsys: pytest
 
 
 async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """With rate and pitch; what is left out is the relay's to choose."""
+    """With rate and pitch; the relay chooses what is left out."""
     await bench.run("say", "lobby", "--voice", "de", "--rate", "120", "--pitch", "40", "--ssml", "<speak>Hallo</speak>")
     await bench.run("say", "lobby", "hi")
     assert bench.source.asked == [TextSpeech("<speak>Hallo</speak>", VoiceWish("de", 120, 40), is_ssml=True), TextSpeech("hi")]
@@ -135,7 +135,7 @@ async def test_say_takes_a_voice(bench: Bench, capsys: pytest.CaptureFixture[str
 
 
 async def test_say_and_play_take_a_mood(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """It comes to the device with the conversation; without one there is none."""
+    """The mood is sent to the device with the conversation; without a mood, none is sent."""
     await bench.run("say", "lobby", "--expression", "happy", "--intensity", "0.5", "hi")
     await bench.run("play", "lobby", "--queue", "--expression", "sad", "hello.wav")
     await bench.run("say", "lobby", "--queue", "hi")
@@ -152,7 +152,7 @@ async def test_say_and_play_take_a_mood(bench: Bench, capsys: pytest.CaptureFixt
 
 
 async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command says what it did to which conversation; with nothing to steer it says so."""
+    """Each command prints its effect and the conversation; with nothing to steer it prints that."""
     assert await bench.run("pause", "lobby") == 0
     assert capsys.readouterr().out == "nothing plays\n"
     await bench.run("say", "lobby", "hi")
@@ -186,7 +186,7 @@ async def test_steering(bench: Bench, capsys: pytest.CaptureFixture[str]) -> Non
 async def test_refusals_are_one_clear_line(
     bench: Bench, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str
 ) -> None:
-    """Exit code 1, and the relay's reason and text on standard error; with --json as an object."""
+    """Exit code 1, with the relay's reason and text on standard error; as an object with --json."""
     assert await bench.run(*arguments) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -197,20 +197,20 @@ async def test_refusals_are_one_clear_line(
 
 
 async def test_json_is_one_object_a_line(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the names of the schema."""
+    """The keys are the names in the schema."""
     assert await bench.run("--json", "devices") == 0
     (device,) = json.loads(capsys.readouterr().out)["devices"]
     assert (device["device_id"], device["attached"], device["output_rate_hz"]) == ("lobby", True, 48_000)
 
 
 class Enough(Exception):
-    """A watcher would try again."""
+    """Ends the watcher, which would retry otherwise."""
 
 
 async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From opened to finished, with times and positions; the drain of the relay ends the stream, and that is said."""
+    """From opened to finished, with times and positions; draining the relay ends the stream, which is printed."""
 
     def pause(_: float) -> None:
         raise Enough
@@ -218,7 +218,7 @@ async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
     monkeypatch.setattr(watching_module.watch, "__defaults__", (pause,))
     watching = asyncio.create_task(bench.run("watch", "lobby"))
     printed = ""
-    while "opened by relay-speech" not in printed:  # the watcher's own start is not to be seen from here
+    while "opened by relay-speech" not in printed:  # the watcher's start is not visible from here
         await bench.run("say", "lobby", "hi")
         printed += capsys.readouterr().out
     conversation_id = str(getattr(await bench.until_told(ConversationEnd), "conversation_id", ""))
@@ -238,7 +238,7 @@ async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
 
 
 async def test_health_is_for_probes(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    """SERVING with status 0; not for a relay that drains."""
+    """SERVING exits with status 0; a draining relay does not."""
     assert await bench.run("health") == 0
     assert capsys.readouterr().out == "SERVING\n"
 
@@ -254,7 +254,7 @@ WRONG_VOLUMES = [["volume", "lobby", text] for text in ("loud", "101%", "%")]
 
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["say", "lobby"], *WRONG_VOLUMES])
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """As everywhere."""
+    """Exit code 2, as in every program."""
     with pytest.raises(SystemExit) as caught:
         relayctl.main(arguments)
     assert caught.value.code == 2
@@ -275,7 +275,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
 def test_arguments_that_can_not_be_are_wrong_usage(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[str, ...], text: str
 ) -> None:
-    """Exit code 2 before anything is done: a token without end is not issued by mistake, and an access file is not made unreadable."""
+    """Exit code 2 before any effect: no accidental token without expiry, and no access file made unreadable."""
     where = ("--access-file", str(tmp_path / "access")) if arguments[0] == "device" else ()
     with pytest.raises(SystemExit) as caught:
         relayctl.main([*arguments, *where])
@@ -287,7 +287,7 @@ def test_arguments_that_can_not_be_are_wrong_usage(
 async def test_settings_come_from_the_environment_and_flags_override_it(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
-    """As those of the programs; an empty one is unset."""
+    """Like those of the programs; an empty variable is unset."""
     monkeypatch.setenv("RELAYCTL_RELAY", f"127.0.0.1:{unused_tcp_port}")
     monkeypatch.setenv("RELAYCTL_TOKEN_FILE", "")
     assert await asyncio.to_thread(relayctl.main, ["devices"]) == 3
@@ -312,7 +312,7 @@ async def test_settings_come_from_the_environment_and_flags_override_it(
 def test_settings_that_can_not_be_name_their_place(
     arguments: list[str], variable: str, value: str, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what was meant."""
+    """The message also names the likely intended setting."""
     if variable:
         monkeypatch.setenv(variable, value)
     with pytest.raises(SystemExit) as caught:

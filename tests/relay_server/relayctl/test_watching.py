@@ -1,4 +1,4 @@
-"""`relayctl watch`: comes back, and says what it missed; a quiet relay is heard of by its heartbeats."""
+"""`relayctl watch` reconnects and prints what it missed; heartbeats show that a quiet relay is alive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTACHED = pb.WatchEventsResponse(device_id="lobby", attached=pb.DeviceAttached(
 
 
 class Ended(grpc.RpcError):
-    """How a stream ended."""
+    """The end of a stream."""
 
     def __init__(self, code: grpc.StatusCode, fault: Fault | None = None) -> None:
         self._code, self._fault = code, fault
@@ -41,7 +41,7 @@ class Ended(grpc.RpcError):
 
 
 class Relay:
-    """Each stream gives what its script says."""
+    """Each stream returns what its script contains."""
 
     def __init__(self, *scripts: list[Message | Ended]) -> None:
         self.scripts = list(scripts)
@@ -56,7 +56,7 @@ class Relay:
 
 
 def run(relay: Relay) -> tuple[list[Message], list[str], grpc.RpcError | None]:
-    """What was seen and said until the relay refused."""
+    """Return what was received and printed until the relay refused."""
     said: list[str] = []
     seen: list[Message] = []
     try:
@@ -71,7 +71,7 @@ AWAY = Ended(grpc.StatusCode.UNAVAILABLE)
 
 
 def test_it_comes_back_and_says_so() -> None:
-    """A proxy cuts, the relay stops and is away for two tries; heartbeats are not shown; the relay's own refusal is final."""
+    """A proxy cuts and the relay is down for two attempts; heartbeats are not shown; the relay's own refusal is final."""
     relay = Relay(
         [HEARTBEAT, ATTACHED, Ended(grpc.StatusCode.INTERNAL)], [HEARTBEAT, ATTACHED], [AWAY], [AWAY], [HEARTBEAT, ATTACHED, REFUSED]
     )
@@ -90,12 +90,12 @@ def test_it_comes_back_and_says_so() -> None:
 
 @pytest.mark.parametrize("end", [AWAY, REFUSED])
 def test_what_never_began_is_not_tried_again(end: Ended) -> None:
-    """A wrong address is told at once."""
+    """A wrong address is reported at once."""
     assert run(Relay([end])) == ([], [], end)
 
 
 async def test_the_relay_sends_heartbeats_to_those_that_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, and whenever nothing happens; others see events only."""
+    """Sent at once and whenever idle; other watchers receive events only."""
     monkeypatch.setattr(admin, "WATCH_HEARTBEAT_S", 0.05)
     relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
     async with serving(relay, Mute()) as (_, address), grpc.aio.insecure_channel(address) as channel:

@@ -1,4 +1,4 @@
-"""Processes of a supervisor, and what workers tell it."""
+"""Child processes of a supervisor, and messages of workers to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_server.workers.reports import BEATS_WITHIN_S, START_WITHIN_S, WorkerR
 
 
 async def test_a_child_gets_what_it_is_told_and_its_end_is_seen() -> None:
-    """By status or by signal."""
+    """The end is reported as a status or a signal."""
     async with asyncio.timeout(20):
         child = ChildProcess([sys.executable, "-c", "import sys; sys.exit(len(sys.stdin.read()))"], os.environ, b"seven b")
         assert ended_how(await child.ended) == "ended with status 7"
@@ -25,7 +25,7 @@ async def test_a_child_gets_what_it_is_told_and_its_end_is_seen() -> None:
 
 
 async def test_a_child_that_does_not_listen_is_killed() -> None:
-    """After its time."""
+    """Killed after its grace period."""
     async with asyncio.timeout(20):
         child = ChildProcess(["sh", "-c", "trap '' TERM; echo > /dev/null; while :; do sleep 1; done"], os.environ)
         await asyncio.sleep(0.2)
@@ -34,7 +34,7 @@ async def test_a_child_that_does_not_listen_is_killed() -> None:
 
 
 async def test_a_worker_that_says_nothing_hangs(tmp_path: Path) -> None:
-    """It has a while to start, and less afterwards."""
+    """It may be silent for longer during the start than afterwards."""
     reports = WorkerReports(tmp_path / "socket")
     worker = ServiceManager(reports.environment())
     assert worker.watchdog_us == BEATS_WITHIN_S * 1_000_000
@@ -51,7 +51,7 @@ async def test_a_worker_that_says_nothing_hangs(tmp_path: Path) -> None:
 
 
 def test_an_assignment_arrives_as_it_was_made() -> None:
-    """Over a pipe."""
+    """Sent over a pipe."""
     made = Assignment(
         number=2,
         supervisor=7,

@@ -11,7 +11,7 @@ from relay_server.workers.port_guard import PortGuard
 
 
 def shared(address: str) -> socket.socket:
-    """What a worker does."""
+    """Bind as a worker does."""
     host, _, port = address.rpartition(":")
     worker = socket.socket()
     worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -21,7 +21,7 @@ def shared(address: str) -> socket.socket:
 
 
 def refuse_one_alone(port: int) -> None:
-    """What a relay of one process does."""
+    """Bind as a single-process relay does; expect a refusal."""
     with socket.socket() as alone, pytest.raises(OSError, match="in use"):
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind(("127.0.0.1", port))
@@ -29,7 +29,7 @@ def refuse_one_alone(port: int) -> None:
 
 
 def test_workers_share_it_and_nobody_else_gets_in() -> None:
-    """Neither before a worker listens nor after."""
+    """Holds before and after a worker listens."""
     guard = PortGuard("listen", "127.0.0.1:0")
     port = int(guard.address.rpartition(":")[2])
     refuse_one_alone(port)
@@ -44,7 +44,7 @@ def test_workers_share_it_and_nobody_else_gets_in() -> None:
 
 
 def test_a_second_supervisor_is_refused_by_the_lock() -> None:
-    """Also before the first one's workers listen."""
+    """Holds before the first supervisor's workers listen, too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -57,7 +57,7 @@ def test_a_second_supervisor_is_refused_by_the_lock() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_a_foreign_program_keeps_its_port(host: str) -> None:
-    """Although it allows others to share it."""
+    """Holds although that program allows sharing of the port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -66,12 +66,12 @@ def test_a_foreign_program_keeps_its_port(host: str) -> None:
 
 
 def test_connections_that_still_close_are_no_obstacle() -> None:
-    """The address of a relay that ended a moment ago is free."""
+    """The address of a relay that has just ended is free."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         client = socket.create_connection(address)
         accepted, _ = server.accept()
-    accepted.close()  # the end that closes first waits
+    accepted.close()  # the end that closes first is in TIME_WAIT
     client.close()
     guard = PortGuard("listen", f"127.0.0.1:{address[1]}")
     shared(guard.address).close()

@@ -1,4 +1,4 @@
-"""When a worker that died is started again."""
+"""The delay before a dead worker is restarted."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from relay_server.workers.restarts import FIRST_WAIT_US, LARGEST_WAIT_US, STABLE
 
 
 def test_one_that_ran_comes_back_at_once() -> None:
-    """Its devices wait."""
+    """Restarted at once: its devices are waiting."""
     restarts = RestartPolicy()
     assert [restarts.wait_us(STABLE_US) for _ in range(3)] == [0, 0, 0]
 
 
 def test_one_that_fails_again_and_again_waits_for_longer() -> None:
-    """Up to a bound; a good run begins anew."""
+    """The delay grows up to a bound; a good run resets it."""
     restarts = RestartPolicy()
     waits = [restarts.wait_us(1_000) for _ in range(20)]
     assert waits[:3] == [FIRST_WAIT_US, 2 * FIRST_WAIT_US, 4 * FIRST_WAIT_US]

@@ -1,4 +1,4 @@
-"""An access file with those in it, certificates of an authority of its own, and a relay that keeps its door by them."""
+"""An access file with identities, certificates of a test authority, and a relay that uses them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def now_s() -> int:
 
 
 class Access:
-    """An access file, and who is in it."""
+    """An access file and its identities."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "access.json"
@@ -46,7 +46,7 @@ class Access:
             pass
 
     def add(self, role: Role, name: str, *, life_s: int = 0, certificate: str = "", **more: Any) -> str:
-        """Let one in; returns its token, empty if it comes by certificate."""
+        """Add an identity; return its token, empty if it uses a certificate."""
         now_s = int(time.time())
         token, record = make_token(os.urandom, now_s, now_s + life_s if life_s else 0)
         identity = Identity(role=role, name=name, certificate=certificate, tokens=() if certificate else (record,), **more)
@@ -55,19 +55,19 @@ class Access:
         return "" if certificate else token
 
     def rotate(self, role: Role, name: str) -> str:
-        """A new token, the old one at once invalid."""
+        """Return a new token; the old one is invalid at once."""
         token, record = make_token(os.urandom, int(time.time()))
         with self.file.changing() as cell:
             cell[0] = issuing.rotate(cell[0], f"{role} {name}", record, int(time.time()), 0)
         return token
 
     def revoke(self, role: Role, name: str) -> None:
-        """Shut one out."""
+        """Revoke an identity."""
         with self.file.changing() as cell:
             cell[0] = issuing.revoke(cell[0], f"{role} {name}")
 
     def change(self, role: Role, name: str, **changes: Any) -> None:
-        """Give one other rights."""
+        """Change an identity's rights."""
         with self.file.changing() as cell:
             known = cell[0].identities[f"{role} {name}"]
             cell[0] = issuing.create(issuing.revoke(cell[0], known.key), replace(known, **changes))
@@ -83,7 +83,7 @@ class Authority:
         _openssl("req", "-x509", "-days", "2", *_NEW_KEY, "-addext", "keyUsage=critical,keyCertSign,cRLSign", *subject)
 
     def issue(self, name: str, file: str = "") -> tuple[Path, Path]:
-        """Certificate and key for a name; written over what the file had."""
+        """Issue certificate and key for a name, overwriting the files."""
         stem = self._folder / (file or name)
         request, certificate, key = (stem.with_suffix(suffix) for suffix in (".csr", ".pem", ".key"))
         _openssl(
@@ -105,7 +105,7 @@ def _openssl(*arguments: str) -> None:
 
 @asynccontextmanager
 async def guarded(access: Access, **settings: Any) -> AsyncIterator[Wired]:
-    """A relay in plaintext that lets in whom the access file names."""
+    """A relay in plaintext that admits the identities in the access file."""
     async with wired(RelayConfig(listen="127.0.0.1:0", access_file=access.path, **settings)) as running:
         yield running
 
@@ -127,7 +127,7 @@ async def over_tls(authority: Authority, access: Access | None, *, mutual: bool 
 
 
 def trusting(authority: Authority, shown: tuple[Path, Path] | None = None) -> grpc.ChannelCredentials:
-    """A client's credentials: whom it trusts, and what it shows."""
+    """A client's credentials: the authority it trusts, and what it presents."""
     certificate, key = (None, None) if shown is None else (path.read_bytes() for path in shown)
     return grpc.ssl_channel_credentials(authority.certificate.read_bytes(), key, certificate)
 
@@ -135,7 +135,7 @@ def trusting(authority: Authority, shown: tuple[Path, Path] | None = None) -> gr
 async def code_of(
     channel: grpc.aio.Channel, method: str, token: str | None = None, *, sent: bytes = b"", wait_s: float = PATIENCE_S
 ) -> tuple[grpc.StatusCode, Reason | None]:
-    """How an RPC ends, whatever its kind, with one message; one that goes on after `wait_s` is OK.
+    """Return how an RPC of any kind ends after one message; one that still runs after `wait_s` is OK.
 
     The message leaves with the start of the call: grpc.aio loses the status of a call that ends before a `write` of its own.
     """
@@ -144,7 +144,7 @@ async def code_of(
 
 
 async def code_of_messages(channel: grpc.aio.Channel, method: str, sent: Sequence[bytes]) -> tuple[grpc.StatusCode, Reason | None]:
-    """How an RPC ends whose caller sends these messages, however many it takes."""
+    """Return how an RPC ends whose caller sends these messages, of which it reads any number."""
     call: Any = channel.stream_stream(method)()
     with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
         for message in sent:

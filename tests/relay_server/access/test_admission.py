@@ -1,4 +1,4 @@
-"""The door by itself, on a clock that tests move."""
+"""Admission by itself, on a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINUTE_US = 60_000_000
 
 
 def random_bytes() -> Callable[[int], bytes]:
-    """Numbers in place of chance."""
+    """Consecutive numbers instead of random ones."""
     numbers = itertools.count(1)
     return lambda count: next(numbers).to_bytes(count, "big")
 
@@ -34,14 +34,14 @@ RANDOM = random_bytes()
 
 
 def issue(role: Role = Role.OPERATOR, name: str = "ann", **more: object) -> tuple[Identity, str]:
-    """An identity with a token."""
+    """Return an identity with a token."""
     token, record = make_token(RANDOM, 0)
     devices = () if role is Role.DEVICE else ("*",)
     return Identity(role=role, name=name, devices=devices, tokens=(record,), **more), token  # type: ignore[arg-type]
 
 
 def refusal(door: Admission, shown: PresentedCredentials, *, method: str = LIST, peer: str = PEER, now_us: int = 0) -> Reason | None:
-    """Why one is not let in; None if it was let in, and left again."""
+    """Return why a caller is refused; None if it was admitted, and has left again."""
     try:
         door.leave(door.enter(method, shown, peer, now_us, 1))
     except RequestError as error:
@@ -50,12 +50,12 @@ def refusal(door: Admission, shown: PresentedCredentials, *, method: str = LIST,
 
 
 def wrong(token: str) -> PresentedCredentials:
-    """The id of a token with another secret."""
+    """A token with the given id and another secret."""
     return PresentedCredentials(token[:-64] + "0" * 64)
 
 
 def test_failed_attempts_are_limited() -> None:
-    """Past the limit even the right secret is not looked at, until the bucket has filled a little."""
+    """Past the limit even the right secret is not checked until the bucket has refilled a little."""
     identity, token = issue()
     door = Admission(Directory([identity]), {})
     reasons = [refusal(door, wrong(token)) for _ in range(FAILURES_PER_MINUTE + 1)]
@@ -65,7 +65,7 @@ def test_failed_attempts_are_limited() -> None:
 
 
 def test_neighbours_do_not_feel_anothers_failures() -> None:
-    """Neither with another token from the same address, nor with the same from another."""
+    """Neither another token from the same address, nor the same token from another address, is affected."""
     (one, one_token), (two, two_token) = issue(name="one"), issue(name="two")
     door = Admission(Directory([one, two]), {})
     for _ in range(2 * FAILURES_PER_MINUTE):
@@ -78,7 +78,7 @@ def test_neighbours_do_not_feel_anothers_failures() -> None:
 
 
 def test_calls_of_an_identity_are_limited() -> None:
-    """A minute's worth at once, then as they come back; another identity is not concerned."""
+    """A minute's allowance at once, then at the refill rate; another identity is not affected."""
     one, one_token = issue(name="one", calls_per_minute=6)
     two, two_token = issue(name="two")
     door = Admission(Directory([one, two]), {})
@@ -88,7 +88,7 @@ def test_calls_of_an_identity_are_limited() -> None:
 
 
 def test_strangers_ask_for_health_only_so_often() -> None:
-    """Each address for itself."""
+    """Limited per address."""
     door, check = Admission(Directory(), {}), "/grpc.health.v1.Health/Check"
     reasons = [refusal(door, PresentedCredentials(), method=check) for _ in range(STRANGERS_CALLS_PER_MINUTE + 1)]
     assert reasons == [None] * STRANGERS_CALLS_PER_MINUTE + [Reason.LIMIT_REACHED]
@@ -96,7 +96,7 @@ def test_strangers_ask_for_health_only_so_often() -> None:
 
 
 def test_strangers_do_not_use_up_the_health_checks_of_callers_with_credentials() -> None:
-    """Behind one address: a supervisor by token, and one by certificate, each have their own."""
+    """Behind one address, a supervisor with a token and one with a certificate have separate limits."""
     device = Identity(role=Role.DEVICE, name="lobby", certificate="lobby.example", calls_per_minute=6)
     operator, token = issue()
     door, check = Admission(Directory([device, operator]), {}), "/grpc.health.v1.Health/Check"
@@ -109,7 +109,7 @@ def test_strangers_do_not_use_up_the_health_checks_of_callers_with_credentials()
 
 
 def test_who_is_in_leaves_when_its_time_is_up() -> None:
-    """Its token's, or its identity's; not before."""
+    """When its token or its identity expires; not before."""
     token, record = make_token(RANDOM, 0, 100)
     identity = Identity(role=Role.OPERATOR, name="ann", devices=("*",), tokens=(record,))
     door = Admission(Directory([identity]), {})
@@ -124,7 +124,7 @@ def test_who_is_in_leaves_when_its_time_is_up() -> None:
 
 
 def test_a_certificate_is_as_good_as_the_name_in_it() -> None:
-    """And a token decides where one is shown."""
+    """If a token is also presented, the token decides."""
     device = Identity(role=Role.DEVICE, name="lobby", certificate="lobby.example")
     operator, token = issue()
     door = Admission(Directory([device, operator]), {})
@@ -147,13 +147,13 @@ def test_a_certificate_is_as_good_as_the_name_in_it() -> None:
     ],
 )
 def test_peers_are_told_apart_by_address(peer: str, host: str) -> None:
-    """Not by port; IPv6 by the network that one customer has whole."""
+    """The port is ignored; IPv6 is compared by the network assigned to one customer."""
     assert host_of(peer) == host
 
 
 @given(st.lists(st.tuples(st.integers(0, 20_000_000), st.booleans()), max_size=60), st.integers(1, 60))
 def test_a_bucket_gives_no_more_than_it_has(steps: list[tuple[int, bool]], per_minute: int) -> None:
-    """In any minute at most what was full at its beginning and came in meanwhile; and who waits as told can take."""
+    """In any minute at most the initial fill plus the refill; a caller that waits the reported time succeeds."""
     buckets, now_us, taken = RateLimits(4), 0, []
     for pause_us, patient in steps:
         now_us += pause_us
@@ -169,7 +169,7 @@ def test_a_bucket_gives_no_more_than_it_has(steps: list[tuple[int, bool]], per_m
 
 
 def test_buckets_remember_only_so_many() -> None:
-    """The one used longest ago is forgotten first."""
+    """The least recently used one is forgotten first."""
     buckets = RateLimits(2)
     for key in ("a", "b", "c"):
         assert buckets.take(key, 1, 0) == 0
@@ -179,7 +179,7 @@ def test_buckets_remember_only_so_many() -> None:
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
 def test_only_the_secret_itself_matches(one: bytes, other: bytes) -> None:
-    """And neither it nor its plain hash is in what is kept."""
+    """Neither the secret nor its plain hash is stored."""
     parts = iter([bytes(8), b"s" * 16, one])
     token, record = make_token(lambda _: next(parts), 0)
     token_id, secret = split_token(token)
@@ -190,7 +190,7 @@ def test_only_the_secret_itself_matches(one: bytes, other: bytes) -> None:
 
 
 def test_the_same_secret_is_kept_differently_each_time() -> None:
-    """By its salt: a table of hashes is no use."""
+    """The salt makes a table of hashes useless."""
     digests = set()
     for number in range(3):
         parts = iter([bytes(8), bytes([number]) * 16, b"x" * 32])
@@ -202,7 +202,7 @@ def test_the_same_secret_is_kept_differently_each_time() -> None:
     "text", ["", "avr_", "avr_12_34", "Bearer x", "avr_" + "0" * 16 + "_" + "0" * 63, "avr_" + "0" * 16 + "_" + "g" * 64]
 )
 def test_what_has_not_the_form_is_no_token(text: str) -> None:
-    """It leads to nobody."""
+    """A malformed token matches no identity."""
     assert split_token(text) == ("", "")
 
 
@@ -211,7 +211,7 @@ NAMES = st.sampled_from(["a", "b", "ab", "a*", "b*", "*", "g", "h"])
 
 @given(st.lists(NAMES, max_size=4), st.sampled_from(["a", "b", "ab", "abc", "c"]))
 def test_a_scope_covers_what_it_names(names: list[str], device: str) -> None:
-    """Exactly: by name, by beginning, or by a group that it is in."""
+    """Exact matching: by name, by prefix, or by a group that contains it."""
     groups = {"g": ("a", "c"), "h": ("b",)}
     named = device in names or any(name.endswith("*") and device.startswith(name[:-1]) for name in names)
     grouped = any(
@@ -222,7 +222,7 @@ def test_a_scope_covers_what_it_names(names: list[str], device: str) -> None:
 
 
 def test_an_expired_token_is_one_from_its_second_on() -> None:
-    """0 never expires."""
+    """A token is expired from its expiry second on; 0 never expires."""
     assert TokenRecord("", b"", b"", 0, 10).expired(10)
     assert not TokenRecord("", b"", b"", 0, 10).expired(9)
     assert not TokenRecord("", b"", b"", 0, 0).expired(1 << 40)

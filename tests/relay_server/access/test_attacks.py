@@ -1,6 +1,6 @@
-"""What `scripts/attack` does, against the real programs: what once broke the pair must not do so again.
+"""The attacks of `scripts/attack` against the real programs: what once broke them must not do so again.
 
-How long media takes is not judged here: it depends on the machine, and `scripts/attack` compares it with a control.
+Media latency is not checked here: it depends on the machine, and `scripts/attack` compares it with a control.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ ON_DEVICE = [
 
 @pytest.mark.parametrize("name", ON_RELAY)
 async def test_on_a_relay(name: str, tmp_path: Path) -> None:
-    """Memory, log, other callers, other tenants."""
+    """Checks memory, log, other callers, other tenants."""
     verdict = await one(name, tmp_path, SECONDS, devices=1)
     assert set(verdict.faults()) <= {"media"}, verdict
 
 
 @pytest.mark.parametrize("name", ON_DEVICE)
 async def test_on_a_device(name: str, tmp_path: Path) -> None:
-    """It lives, stays small, keeps its log short and plain, and stops when it is told to."""
+    """It survives, stays small, keeps its log short and plain, and stops on request."""
     verdict = await attack_device(name, tmp_path, SECONDS)
     assert verdict.faults() == [], verdict
 
 
 async def test_a_hundred_devices_behind_the_attackers_address(tmp_path: Path) -> None:
-    """All stay attached, and another one gets in."""
+    """All stay attached, and another one is admitted."""
     verdict = await one("rapid reset, Attach", tmp_path, SECONDS, devices=100)
     assert set(verdict.faults()) <= {"media", "memory"}, verdict

@@ -1,4 +1,4 @@
-"""Which connections are ended: rules of `connection_rules`."""
+"""Rules of `connection_rules`: which connections are closed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_one_customers_ipv6_addresses_are_one_network() -> None:
 
 @given(st.lists(st.integers(0, 100), max_size=12), st.integers(0, 300))
 def test_all_strangers_are_bounded_and_share_what_there_is(sizes: list[int], most: int) -> None:
-    """However many networks they come from; a network with few keeps them while others have more."""
+    """Holds for any number of networks; a network with few connections keeps them while others have more."""
     rules = ConnectionRules(most)
     all_ = [one for index, size in enumerate(sizes) for one in connections(f"192.0.2.{index}", size, 1_000 * index)]
     over = set(rules.excess(all_, 0))
@@ -76,7 +76,7 @@ def test_admitted_calls_are_not_counted() -> None:
 
 
 def test_a_connection_with_a_caller_is_given_more_but_not_all() -> None:
-    """As behind a proxy that nobody told the relay of."""
+    """As behind a proxy that is not configured on the relay."""
     rules = ConnectionRules(10)
     rules.begin(CALLER, 0)
     rules.admit(CALLER, 0)

@@ -1,4 +1,4 @@
-"""Connections of strangers are ended, those of callers stay: on a relay's real sockets."""
+"""Connections of strangers are closed, those of callers stay: on a relay's real sockets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RESET = b"\0\0\0\x08"
 
 @asynccontextmanager
 async def connections(address: str, count: int) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
-    """So many that say nothing but the preface."""
+    """Open the given number of connections that send only the preface."""
     host, _, port = address.rpartition(":")
     opened = []
     for _ in range(count):
@@ -48,7 +48,7 @@ async def connections(address: str, count: int) -> AsyncIterator[list[tuple[asyn
 
 
 async def is_over(reader: asyncio.StreamReader, within_s: float) -> bool:
-    """Whether the relay ends a connection in time."""
+    """Whether the relay closes a connection in time."""
     with contextlib.suppress(TimeoutError, ConnectionError):
         async with asyncio.timeout(within_s):
             while await reader.read(1 << 16):
@@ -57,7 +57,7 @@ async def is_over(reader: asyncio.StreamReader, within_s: float) -> bool:
 
 
 async def test_the_oldest_strangers_go_and_callers_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """An operator's connection is the oldest of all, and idle."""
+    """An operator's connection is the oldest one, and idle."""
     access = Access(tmp_path)
     token = access.add(Role.OPERATOR, "ann", devices=("*",))
     async with guarded(access) as relay, grpc.aio.insecure_channel(relay.address) as channel:
@@ -69,12 +69,12 @@ async def test_the_oldest_strangers_go_and_callers_stay(tmp_path: Path, caplog: 
             assert channel.get_state() is grpc.ChannelConnectivity.READY
             await method(b"", metadata=metadata_of(token))
     lines = [record.message for record in caplog.records if record.name == connection_watch.__name__]
-    assert 1 <= len(lines) <= 6  # one, unless the machine is so busy that a sweep falls among the connections
+    assert 1 <= len(lines) <= 6  # one, unless the machine is so busy that a sweep runs between the connections
     assert all(" connections of 127.0.0.1" in line for line in lines)
 
 
 async def test_a_connection_that_resets_streams_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After so many calls that were not admitted; a caller that comes meanwhile is let in at once."""
+    """Closed after a number of calls that were not admitted; a caller that connects meanwhile is admitted at once."""
     access, begun = Access(tmp_path), 0
     token = access.add(Role.OPERATOR, "ann", devices=("*",))
     admitted = RequestInterceptor._admitted
@@ -110,7 +110,7 @@ async def test_behind_a_proxy_nothing_is_counted(tmp_path: Path) -> None:
 
 
 async def test_a_connection_is_ended_when_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it needs it has held since the start."""
+    """The required resources are held since the start."""
     monkeypatch.setattr(connection_watch, "SWEEP_S", 3_600.0)
     async with guarded(Access(tmp_path)) as relay:
         watch: ConnectionWatch = relay.server._watch
@@ -133,7 +133,7 @@ def test_descriptors_are_left_for_files(descriptors: int, servers: int, most: in
 
 
 def test_the_log_of_refusals_is_bounded_in_all(caplog: pytest.LogCaptureFixture) -> None:
-    """Many networks, as somebody with a botnet has them."""
+    """Many networks, as in a botnet."""
     log = RefusalLog(logging.getLogger("tests"), lambda: 0)
     for number in range(1_000):
         for _ in range(10):

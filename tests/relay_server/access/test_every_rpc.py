@@ -1,4 +1,4 @@
-"""Who may call what: every RPC that there is, by everyone who could come."""
+"""Access to every RPC by every kind of caller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 HEALTH_CHECK, HEALTH_WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 CHANNELZ = "/grpc.channelz.v1.Channelz/GetServers"
 ENDLESS = {HEALTH_WATCH, "/avatar_relay.v1.AdminService/WatchEvents"}
-"""These go on when they are let in: a while of it is enough."""
+"""RPCs that do not end once admitted: a short wait is enough."""
 GUARDED = (*OURS, REFLECTION, HEALTH_WATCH, CHANNELZ)
 ADMIN = {method for method in OURS if "AdminService" in method}
 
@@ -46,7 +46,7 @@ def unknown(_: Access) -> Shown:
 
 
 def wrong_secret(access: Access) -> Shown:
-    """Of a token that is known, the id."""
+    """A token with a known id and a wrong secret."""
     token = access.add(Role.OPERATOR, "guessed", devices=("*",))
     return token[:-64] + secrets.token_hex(32)
 
@@ -89,12 +89,12 @@ async def test_wrong_credentials_open_nothing(tmp_path: Path, show: Callable[[Ac
 
 
 def wait_s(method: str, endless: Collection[str] = ENDLESS) -> float:
-    """How long to wait for the end of an RPC."""
+    """Time to wait for the end of an RPC."""
     return 0.3 if method in endless else PATIENCE_S
 
 
 def right(role: Role) -> Iterator[str]:
-    """What an identity of a role may call: stated here once more, by hand."""
+    """What an identity of a role may call: restated here by hand."""
     yield from (REFLECTION, HEALTH_WATCH, HEALTH_CHECK)
     match role:
         case Role.DEVICE:
@@ -107,7 +107,7 @@ def right(role: Role) -> Iterator[str]:
 
 @pytest.mark.parametrize("role", Role)
 async def test_each_role_opens_its_own_and_no_other(tmp_path: Path, role: Role) -> None:
-    """A foreign role's RPC is PERMISSION_DENIED; an own one gets as far as its request, which is empty here."""
+    """An RPC of another role is PERMISSION_DENIED; an RPC of its own gets as far as its request, which is empty here."""
     access = Access(tmp_path)
     token = access.add(role, "lobby", devices=() if role is Role.DEVICE else ("*",))
     async with guarded(access, channelz=True) as relay:
@@ -122,7 +122,7 @@ async def test_each_role_opens_its_own_and_no_other(tmp_path: Path, role: Role) 
 
 
 async def test_grants_narrow_a_role(tmp_path: Path) -> None:
-    """Who may look may not steer."""
+    """A read-only identity may not steer."""
     access = Access(tmp_path)
     token = access.add(Role.OPERATOR, "screen", devices=("*",), rpcs=frozenset({"ListDevices", "WatchEvents"}))
     async with guarded(access) as relay:
@@ -131,14 +131,14 @@ async def test_grants_narrow_a_role(tmp_path: Path) -> None:
 
 
 async def test_health_is_answered_to_everybody(tmp_path: Path) -> None:
-    """A supervisor has no token; one that shows a wrong one learns it."""
+    """A supervisor has no token; one that presents a wrong token gets an error."""
     async with guarded(Access(tmp_path)) as relay:
         assert (await code_of(relay.channel, HEALTH_CHECK))[0] is Code.OK
         assert (await code_of(relay.channel, HEALTH_CHECK, "wrong"))[0] is Code.UNAUTHENTICATED
 
 
 async def test_a_header_of_another_form_is_no_token(tmp_path: Path) -> None:
-    """Another scheme, two headers, and a token outside its place."""
+    """Another scheme, two headers, and a token in the wrong place."""
     access = Access(tmp_path)
     token = access.add(Role.OPERATOR, "ann", devices=("*",))
     headers = [
@@ -157,7 +157,7 @@ async def test_a_header_of_another_form_is_no_token(tmp_path: Path) -> None:
 
 
 async def test_without_an_access_file_everything_is_open() -> None:
-    """As on a developer's own machine."""
+    """As on a developer's machine."""
     async with wired() as relay:
         for method in OURS:
             code, reason = await code_of(relay.channel, method, wait_s=wait_s(method))
@@ -166,7 +166,7 @@ async def test_without_an_access_file_everything_is_open() -> None:
 
 
 def test_every_rpc_is_in_a_role() -> None:
-    """One that is new and in no role could be called by nobody: it has to be put into one."""
+    """A new RPC without a role could be called by nobody: it must be added to one."""
     granted_by = {name: name for name in OURS.values()} | {"SetMuted": "SetVolume"}
     assert {*granted_by.values(), "Channelz"} == set().union(*RPCS.values())
     for method, name in OURS.items():

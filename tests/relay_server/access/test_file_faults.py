@@ -1,4 +1,4 @@
-"""Each file and descriptor operation of the access file fails, in each way: nothing fails open, and nothing is lost or left behind."""
+"""Each file and descriptor operation on the access file fails in each way: nothing fails open, is lost or left behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPERATIONS = frozenset({"open", "stat", "fstat", "read", "write", "fsync", "repl
 
 
 class FailingOs:
-    """`os`, of which one operation of this module's fails; `after` others, and for as long as `lasts`."""
+    """`os` with one operation that fails for this module, after `after` calls and for `lasts` calls."""
 
     def __init__(self, error: BaseException, after: int, lasts: int = 1) -> None:
         self._error = error
@@ -33,7 +33,7 @@ class FailingOs:
 
     @property
     def failed(self) -> bool:
-        """Whether it came to that."""
+        """Whether the operation was reached and failed."""
         return self._left < 0
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +52,7 @@ class FailingOs:
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_a_change_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """A revocation that is not said to have failed is in the file; one that failed can be made again."""
+    """A revocation that reports no failure is in the file; one that failed can be repeated."""
     for after in range(40):
         folder = tmp_path / str(after)
         folder.mkdir()
@@ -81,7 +81,7 @@ def test_a_change_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 async def test_a_revocation_counts_whatever_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """At the look that follows the trouble; a caller that was let in stays in until then, and nobody else comes in."""
+    """Effective at the first check after the fault; until then an admitted caller stays, and nobody else is admitted."""
     for after in range(20):
         folder = tmp_path / str(after)
         folder.mkdir()
@@ -122,7 +122,7 @@ def test_what_a_killed_program_left_behind_goes(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_hangs_keeps_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What expires ends while the file cannot be read; and nobody else's threads are needed for reading it."""
+    """Expiry works while the file cannot be read; reading it needs no shared threads."""
     access, goes_on = Access(tmp_path), threading.Event()
     access.add(Role.OPERATOR, "ann", devices=("*",))
     guard = Guard(AccessFile(access.path), {}, now_us=lambda: 0, unix_time_us=lambda: 0)

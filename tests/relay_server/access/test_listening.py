@@ -1,4 +1,4 @@
-"""Where operators are served: with the rest, on an address of their own, or nowhere; and reflection only if wanted."""
+"""The addresses of the operator services: shared, separate, or off; and reflection only on request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANNELZ, HEALTH = "/grpc.channelz.v1.Channelz/GetServers", "/grpc.health.v1.Hea
 
 
 async def served(address: str) -> set[str]:
-    """What there is at an address."""
+    """Return the services at an address."""
     async with grpc.aio.insecure_channel(address) as channel:
         answers = {method: (await code_of(channel, method))[0] for method in (LIST, PUBLISH, REFLECTION, CHANNELZ, HEALTH)}
     return {method for method, code in answers.items() if code is not Code.UNIMPLEMENTED}
@@ -40,7 +40,7 @@ async def served(address: str) -> set[str]:
     ],
 )
 async def test_what_is_served_where(settings: dict[str, object], for_all: set[str], for_operators: set[str] | None) -> None:
-    """Exactly this; the rest is UNIMPLEMENTED."""
+    """Exactly these; anything else is UNIMPLEMENTED."""
     config = RelayConfig(listen="127.0.0.1:0", channelz=True, **settings)  # type: ignore[arg-type]
     async with serving(build_relay(config), FakeSpeech()) as (server, address):
         assert await served(address) == for_all
@@ -48,7 +48,7 @@ async def test_what_is_served_where(settings: dict[str, object], for_all: set[st
 
 
 async def test_both_doors_are_kept(tmp_path: Path) -> None:
-    """An address of their own is no way around the credentials."""
+    """A separate address does not bypass the credentials."""
     config = RelayConfig(listen="127.0.0.1:0", admin_listen="127.0.0.1:0", access_file=Access(tmp_path).path)
     async with serving(build_relay(config), FakeSpeech()) as (server, _):
         for address, method in zip(server.addresses, (PUBLISH, LIST), strict=True):
@@ -58,7 +58,7 @@ async def test_both_doors_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("guarded", "said"), [(False, "open for everybody"), (True, "open for identities of the access file")])
 async def test_it_is_said_who_may_enter(tmp_path: Path, caplog: pytest.LogCaptureFixture, guarded: bool, said: str) -> None:
-    """In one line at start."""
+    """One line at start."""
     caplog.set_level(logging.INFO)
     config = RelayConfig(listen="127.0.0.1:0", access_file=Access(tmp_path).path if guarded else None)
     async with serving(build_relay(config), FakeSpeech()):
@@ -76,6 +76,6 @@ async def test_it_is_said_who_may_enter(tmp_path: Path, caplog: pytest.LogCaptur
     ],
 )
 def test_why_nothing_can_listen_there(host: str, said: str) -> None:
-    """The reason, and what to do."""
+    """The error gives the reason and the remedy."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert re.search(said, why_not(host, taken.getsockname()[1]))

@@ -1,4 +1,4 @@
-"""What callers that send half a request cost: little memory, for a short time. Run against the real program."""
+"""Memory cost of callers that send half a request: small and short-lived. Runs against the real program."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LIST, CHECK = "/avatar_relay.v1.AdminService/ListDevices", "/grpc.health.v1.Heal
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 STREAMS, MESSAGE_BYTES = 12, 8 << 20
 MAX_GROWTH_BYTES = 64 << 20
-"""Two thirds of what these streams send together."""
+"""Two thirds of the bytes these streams send in total."""
 
 
 @asynccontextmanager
 async def program(*flags: str) -> AsyncIterator[tuple[int, str]]:
-    """`relay-server`; its process id and HOST:PORT."""
+    """Run `relay-server`; yields its process id and HOST:PORT."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "relay_server", "--listen", "127.0.0.1:0", *flags, stdout=asyncio.subprocess.PIPE, cwd=PROJECT_ROOT
     )
@@ -39,7 +39,7 @@ async def program(*flags: str) -> AsyncIterator[tuple[int, str]]:
 
 
 def memory_bytes(pid: int, kind: str) -> int:
-    """VmRSS (now) or VmHWM (at most) of a process."""
+    """VmRSS (current) or VmHWM (peak) of a process."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(kind))
 
@@ -47,7 +47,7 @@ def memory_bytes(pid: int, kind: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(("guarded", "method"), [(True, LIST), (True, CHECK), (False, REFLECTION)])
 async def test_half_sent_requests_cost_little(tmp_path: Path, guarded: bool, method: str) -> None:
-    """12 requests of 8 MiB that lack their last byte, by a caller without credentials: they are not kept, and give way to each other."""
+    """12 requests of 8 MiB without their last byte, by an unauthenticated caller: they are not retained, and displace each other."""
     flags = ("--access-file", str(Access(tmp_path).path)) if guarded else ()
     async with program(*flags) as (pid, address), raw_connection(address) as stranger:
         before = memory_bytes(pid, "VmRSS")

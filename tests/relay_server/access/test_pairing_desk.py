@@ -1,4 +1,4 @@
-"""Which devices may wait to be paired, and what an operator can begin."""
+"""Devices that may wait for pairing, and pairings that an operator can start."""
 
 from __future__ import annotations
 

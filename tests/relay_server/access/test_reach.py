@@ -1,4 +1,4 @@
-"""Who may reach whom: a device is itself only, a publisher and an operator keep to the devices that they were given."""
+"""Scopes: a device attaches under its own name only; publishers and operators reach only the devices granted to them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Doors:
-    """A guarded relay with three devices in it, and how to come in."""
+    """A guarded relay with three devices, and ways to connect to it."""
 
     def __init__(self, relay: Wired, access: Access) -> None:
         self.relay = relay
@@ -39,12 +39,12 @@ class Doors:
         self.devices: dict[str, Stream] = {}
 
     def attaching(self, token: str) -> Stream:
-        """A device's stream that says nothing yet."""
+        """A device's stream that has sent nothing yet."""
         call = device_grpc.DeviceServiceStub(self.relay.channel).Attach(metadata=metadata_of(token))
         return Stream(call, device_pb.AttachRequest)
 
     def publishing(self, token: str) -> Stream:
-        """A publisher's stream that says nothing yet."""
+        """A publisher's stream that has sent nothing yet."""
         call = publisher_grpc.PublisherServiceStub(self.relay.channel).Publish(metadata=metadata_of(token))
         return Stream(call, publisher_pb.PublishRequest)
 
@@ -69,7 +69,7 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
 
 
 async def known(doors: Doors, token_for: Role, name: str, **more: Any) -> str:
-    """The token of somebody new, whom the relay knows already."""
+    """Add an identity, wait until the relay knows it, and return its token."""
     token = doors.access.add(token_for, name, **more)
     assert doors.relay.server.guard is not None
     await doors.relay.server.guard.look_after()
@@ -77,7 +77,7 @@ async def known(doors: Doors, token_for: Role, name: str, **more: Any) -> str:
 
 
 async def test_a_device_attaches_as_itself_only(doors: Doors) -> None:
-    """Another's name is refused, and the other is not disturbed."""
+    """Another device's name is refused, and that device is not disturbed."""
     token = await known(doors, Role.DEVICE, "intruder")
     stream = doors.attaching(token)
     await stream.say(hello=hello("vault"))
@@ -90,7 +90,7 @@ async def test_a_device_attaches_as_itself_only(doors: Doors) -> None:
 
 
 async def test_a_device_gets_its_own_payloads_only(doors: Doors) -> None:
-    """What is published to another never reaches it."""
+    """Media published to another device never reaches it."""
     token = await known(doors, Role.PUBLISHER, "backend", devices=("vault",))
     publisher = doors.publishing(token)
     await publisher.say(open=opening("c1", "vault", motion=False))
@@ -121,7 +121,7 @@ async def test_a_device_gets_its_own_payloads_only(doors: Doors) -> None:
     ],
 )
 async def test_a_publisher_opens_where_it_may(doors: Doors, scope: tuple[str, ...], targets: tuple[str, ...], allowed: bool) -> None:
-    """Devices, groups, and beginnings of names; a refusal is told in band, and nothing reached any device."""
+    """Devices, groups and name prefixes; a refusal is sent in band, and nothing reaches any device."""
     token = await known(doors, Role.PUBLISHER, "backend", devices=scope)
     publisher = doors.publishing(token)
     await publisher.say(open=opening("c1", *targets, motion=False))
@@ -136,7 +136,7 @@ async def test_a_publisher_opens_where_it_may(doors: Doors, scope: tuple[str, ..
 
 
 async def test_a_publisher_sets_the_volume_where_it_may(doors: Doors) -> None:
-    """Elsewhere nothing changes, and what it has open goes on."""
+    """Other devices do not change, and its open conversations continue."""
     token = await known(doors, Role.PUBLISHER, "backend", devices=("lobby",))
     publisher = doors.publishing(token)
     await publisher.say(open=opening("c1", "lobby", motion=False))
@@ -151,7 +151,7 @@ async def test_a_publisher_sets_the_volume_where_it_may(doors: Doors) -> None:
 
 
 async def test_publisher_ids_belong_to_their_identities(doors: Doors) -> None:
-    """Nobody takes another's name, or keeps it from others; the own identity may come back as it likes."""
+    """Nobody can take or block another identity's publisher id; the same identity may reconnect at any time."""
     one, two = [await known(doors, Role.PUBLISHER, name, devices=("*",)) for name in ("one", "two")]
     said = publisher_pb.PublisherHello(publisher_id="studio", protocol_version=1)
     first = doors.publishing(one)
@@ -170,7 +170,7 @@ async def test_publisher_ids_belong_to_their_identities(doors: Doors) -> None:
 
 @pytest.mark.parametrize(("trusted", "arrives"), [(True, SAMPLED), (False, "")])
 async def test_the_sampled_flag_counts_where_it_is_trusted(doors: Doors, trusted: bool, arrives: str) -> None:
-    """Otherwise a stranger could fill the collector, or write into somebody's trace."""
+    """Otherwise an untrusted caller could fill the collector, or write into another caller's trace."""
     token = await known(doors, Role.PUBLISHER, "backend", devices=("*",), trusted_sampling=trusted)
     publisher = doors.publishing(token)
     await publisher.say(open=opening("c1", "lobby", motion=False, trace_context=pb.TraceContext(traceparent=SAMPLED)))
@@ -193,7 +193,7 @@ STEERING = {
 
 @pytest.mark.parametrize("rpc", STEERING)
 async def test_an_operator_keeps_to_its_devices(doors: Doors, rpc: str) -> None:
-    """Whether it looks or steers; and who may not reach all may not end the relay for all."""
+    """Holds for reading and steering; an operator without access to all devices may not drain the relay."""
     token = await known(doors, Role.OPERATOR, "clerk", devices=("shop",))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await doors.operate(token, rpc, STEERING[rpc])
@@ -205,7 +205,7 @@ async def test_an_operator_keeps_to_its_devices(doors: Doors, rpc: str) -> None:
 
 
 async def test_an_operator_sees_its_devices_only(doors: Doors) -> None:
-    """In the list, and in what it watches."""
+    """In the list, and in the events it watches."""
     token = await known(doors, Role.OPERATOR, "clerk", devices=("shop",))
     listed = await doors.operate(token, "ListDevices", admin_pb.ListDevicesRequest())
     assert [device.device_id for device in listed.devices] == ["lobby", "till"]
@@ -224,7 +224,7 @@ async def test_an_operator_sees_its_devices_only(doors: Doors) -> None:
 
 
 async def test_who_is_revoked_has_to_leave(doors: Doors) -> None:
-    """Running streams end with the reason; the others go on."""
+    """Running streams end with the reason; the others continue."""
     doors.access.revoke(Role.DEVICE, "till")
     assert doors.relay.server.guard is not None
     await doors.relay.server.guard.look_after()
@@ -235,7 +235,7 @@ async def test_who_is_revoked_has_to_leave(doors: Doors) -> None:
 
 
 async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> None:
-    """Its session is detached at once, although what was being written to it hangs."""
+    """Its session is detached at once, although a write to it hangs."""
     deaf = doors.attaching(await known(doors, Role.DEVICE, "deaf"))
     await deaf.say(hello=hello("deaf", buffer=pb.Credit(audio_bytes=1 << 30)))
     await deaf.hear("welcome")
@@ -247,13 +247,13 @@ async def test_who_is_revoked_and_reads_nothing_is_out_as_well(doors: Doors) -> 
     feeding = asyncio.create_task(_feed(publisher))
     async with asyncio.timeout(PATIENCE_S):
         while session.outbox.waiting("c1") < 1 << 21:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # nothing announces it
+            await asyncio.sleep(0.01)  # no event signals it
     doors.access.revoke(Role.DEVICE, "deaf")
     assert doors.relay.server.guard is not None
     await doors.relay.server.guard.look_after()
     async with asyncio.timeout(PATIENCE_S):
         while session.attached:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # nothing announces it
+            await asyncio.sleep(0.01)  # no event signals it
     code, fault = await deaf.ended()
     assert (code, fault.reason) == (Code.UNAUTHENTICATED, Reason.CREDENTIALS_REVOKED)
     feeding.cancel()
@@ -265,7 +265,7 @@ async def _feed(publisher: Stream) -> None:
 
 
 async def test_who_may_do_less_has_to_come_again(doors: Doors) -> None:
-    """Narrowing counts for what runs already."""
+    """A narrowed scope also applies to running streams."""
     token = await known(doors, Role.PUBLISHER, "backend", devices=("*",))
     publisher = doors.publishing(token)
     await publisher.say(open=opening("c1", "vault", motion=False))
@@ -277,7 +277,7 @@ async def test_who_may_do_less_has_to_come_again(doors: Doors) -> None:
 
 
 async def test_a_file_that_is_wrong_changes_nothing(doors: Doors, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody is let in or thrown out by a slip of the editor; it is logged once."""
+    """An editing mistake neither admits nor removes anyone; it is logged once."""
     doors.access.path.write_text("{")
     assert doors.relay.server.guard is not None
     for _ in range(3):
@@ -287,7 +287,7 @@ async def test_a_file_that_is_wrong_changes_nothing(doors: Doors, caplog: pytest
 
 
 async def test_streams_of_one_identity_are_limited(doors: Doors) -> None:
-    """The quota is for what is open at once: one that ends makes room."""
+    """The quota counts open streams: one that ends frees its place."""
     token = await known(doors, Role.PUBLISHER, "backend", devices=("*",), streams=1)
     first = doors.publishing(token)
     await first.say(ping=pb.Ping(id=1))

@@ -1,4 +1,4 @@
-"""A revocation counts as soon as the access file can be read again, whatever kept the relay from reading it; so does a certificate."""
+"""A revocation takes effect as soon as the access file is readable again, whatever made it unreadable; so does a certificate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIST = "/avatar_relay.v1.AdminService/ListDevices"
 
 
 class FailingPath(type(pathlib.Path())):  # type: ignore[misc]
-    """A path whose file fails to open while `failures` holds an error."""
+    """A path whose file fails to open while `failures` contains an error."""
 
     failures: list[BaseException]
 
@@ -38,19 +38,19 @@ class FailingPath(type(pathlib.Path())):  # type: ignore[misc]
         return str(self)
 
     def open(self, *arguments: Any, **more: Any) -> Any:
-        """As `Path.open`."""
+        """Like `Path.open`."""
         if self.failures:
             raise self.failures[0]
         return super().open(*arguments, **more)
 
     def read_bytes(self) -> bytes:
-        """As `Path.read_bytes`."""
+        """Like `Path.read_bytes`."""
         with self.open("rb") as file:
             return bytes(file.read())
 
 
 def failing(path: Path) -> FailingPath:
-    """A path that does not fail yet."""
+    """Return a path that does not fail yet."""
     made = FailingPath(path)
     made.failures = []
     return made
@@ -58,7 +58,7 @@ def failing(path: Path) -> FailingPath:
 
 @contextmanager
 def out_of_descriptors() -> Iterator[None]:
-    """As in a process whose descriptors are used up."""
+    """Fail as in a process without free descriptors."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.open("/dev/null", os.O_RDONLY)
     os.close(free)
@@ -70,7 +70,7 @@ def out_of_descriptors() -> Iterator[None]:
 
 
 class Doors:
-    """A guard over an access file with one operator, on a clock that stands."""
+    """A guard over an access file with one operator, on a stopped clock."""
 
     def __init__(self, folder: Path) -> None:
         self.access = Access(folder)
@@ -80,7 +80,7 @@ class Doors:
         self.guard = Guard(AccessFile(self.path), {}, now_us=lambda: self.now_us, unix_time_us=lambda: 0)
 
     def is_let_in(self) -> bool:
-        """Whether the operator is."""
+        """Whether the operator is admitted."""
         try:
             self.guard._admission.leave(
                 self.guard._admission.enter(LIST, PresentedCredentials(self.token), "ipv4:127.0.0.1:1", self.now_us, 0)
@@ -94,7 +94,7 @@ class Doors:
     "error", [OSError(errno.EIO, "Input/output error"), OSError(errno.ENFILE, "full"), MemoryError(), RuntimeError("x")]
 )
 async def test_revocation_counts_when_the_trouble_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception) -> None:
-    """At the next look; until then what was read last holds, and the log stays short."""
+    """Effective at the next check; until then the last content read applies, and the log stays short."""
     doors = Doors(tmp_path)
     doors.access.revoke(Role.OPERATOR, "ann")
     doors.path.failures.append(error)
@@ -110,7 +110,7 @@ async def test_revocation_counts_when_the_trouble_is_over(tmp_path: Path, caplog
 
 async def test_revocation_counts_after_descriptors_ran_out(tmp_path: Path) -> None:
     doors = Doors(tmp_path)
-    await doors.guard.look_after()  # its thread and its modules are there
+    await doors.guard.look_after()  # its thread and its modules are loaded
     doors.access.revoke(Role.OPERATOR, "ann")
     with out_of_descriptors():
         await doors.guard.look_after()
@@ -131,7 +131,7 @@ async def test_file_that_is_gone_for_a_while_is_read_again(tmp_path: Path) -> No
 
 
 async def test_wrong_file_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It changes nothing, until it is changed itself."""
+    """It has no effect until it is changed again."""
     doors = Doors(tmp_path)
     doors.access.path.write_text("{")
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Secrets are nowhere but where they belong: real programs run, and all that they leave behind is searched."""
+"""Secrets stay where they belong: real programs run, and all of their output and files are searched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE_S = 20.0
 
 
 class Program:
-    """A running program and what it has said."""
+    """A running program and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -29,7 +29,7 @@ class Program:
         self.command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
     async def until(self, text: bytes) -> bytes:
-        """The line with this text."""
+        """Return the next line that contains this text."""
         assert self.process.stdout is not None
         async with asyncio.timeout(PATIENCE_S):
             while True:
@@ -40,13 +40,13 @@ class Program:
                     return line
 
     async def end(self) -> None:
-        """Hear it out, until it ends by itself or at once."""
+        """Read all output; the program ends by itself or is stopped at once."""
         if self.process.returncode is None:
             self.process.kill()
         self.said += (await self.process.communicate())[0]
 
     async def ended(self) -> int:
-        """Hear it out; its exit status."""
+        """Read all output; return the exit status."""
         async with asyncio.timeout(PATIENCE_S):
             self.said += (await self.process.communicate())[0]
             return await self.process.wait()
@@ -54,7 +54,7 @@ class Program:
 
 @asynccontextmanager
 async def running(environment: dict[str, str], *command: str) -> AsyncIterator[Program]:
-    """A program of ours."""
+    """Run one of our programs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *command),
         cwd=PROJECT_ROOT,
@@ -70,7 +70,7 @@ async def running(environment: dict[str, str], *command: str) -> AsyncIterator[P
 
 
 async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
-    """Right and wrong tokens are shown by all programs; logs at their loudest, traces, errors and command lines hold none."""
+    """All programs present right and wrong tokens; logs at the most verbose level, traces, errors and command lines contain none."""
     access = Access(tmp_path)
     files = {name: tmp_path / name for name in ("device", "backend", "ann", "wrong")}
     files["device"].write_text(access.add(Role.DEVICE, "lobby"))
@@ -109,7 +109,7 @@ async def test_no_secret_leaves_its_place(tmp_path: Path) -> None:
 
 
 async def speak(address: str, token: Path) -> None:
-    """A backend says a tenth of a second of silence."""
+    """A backend publishes a tenth of a second of silence."""
     async with Publisher.connect(address, token=token) as publisher:
         avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.PCM_S16LE, 16_000))
         conversation_id = await avatar.yield_audio_data(bytes(3_200), end=True)

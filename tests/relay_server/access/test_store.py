@@ -1,4 +1,4 @@
-"""The access file: read strictly, written whole, and `relayctl`'s verbs on it."""
+"""The access file: parsed strictly, written atomically, and the commands of `relayctl` on it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOKENS = st.builds(
 
 @st.composite
 def identities(draw: st.DrawFn) -> Identity:
-    """Any identity that there can be."""
+    """Any possible identity."""
     role = draw(st.sampled_from(Role))
     return Identity(
         role=role,
@@ -53,7 +53,7 @@ def identities(draw: st.DrawFn) -> Identity:
 
 @given(st.lists(identities(), max_size=4))
 def test_what_is_written_is_read(listed: list[Identity]) -> None:
-    """All of it; unless two have the same name, token or certificate, which cannot be."""
+    """Everything is read back, unless two identities share a name, token or certificate, which is refused."""
     try:
         directory = Directory(listed)
     except ConfigError:
@@ -65,7 +65,7 @@ def test_what_is_written_is_read(listed: list[Identity]) -> None:
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )
 def test_any_other_json_is_refused(content: object) -> None:
-    """By our error, whatever it is."""
+    """Any other JSON raises our own error."""
     with pytest.raises(ConfigError):
         from_text(json.dumps(content))
 
@@ -89,7 +89,7 @@ GOOD: dict[str, Any] = {"role": "device", "name": "lobby", "tokens": [{"id": "00
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    """With file and place."""
+    """The error names the file and the place in it."""
     path = tmp_path / "access.json"
     path.write_text(json.dumps({"version": 1, "identities": [GOOD | change]}))
     with pytest.raises(ConfigError, match=re.escape(str(path))) as caught:
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, change: dict[str, Any], said: str
 
 
 def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
-    """Who could write it could let himself in."""
+    """Anyone who can write the file could grant themselves access."""
     path = tmp_path / "access.json"
     path.write_text(to_text(Directory()))
     path.chmod(0o646)
@@ -107,12 +107,12 @@ def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
 
 
 def create(path: Path, number: int) -> None:
-    """One identity more."""
+    """Add one identity."""
     relayctl.main(["device", "create", f"d{number}", "--access-file", str(path), "--token-out", str(path.with_name(f"t{number}"))])
 
 
 def test_writers_do_not_lose_each_others_changes(tmp_path: Path) -> None:
-    """Two at once wait for each other; the file is for its owner only, and nothing is left beside it."""
+    """Concurrent writers wait for each other; the file is readable by its owner only, and no temporary file is left."""
     path = tmp_path / "access.json"
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=create, args=(path, number)) for number in range(3)]
@@ -126,7 +126,7 @@ def test_writers_do_not_lose_each_others_changes(tmp_path: Path) -> None:
 
 
 def test_mode_stays_and_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
-    """The relay's group may still read it; who fails half-way changed nothing."""
+    """The relay's group can still read it; a writer that fails half-way changes nothing."""
     path = tmp_path / "access.json"
     file = AccessFile(path)
     with file.changing():
@@ -143,14 +143,14 @@ def test_mode_stays_and_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 class Terminal:
-    """`relayctl` on an access file."""
+    """Runs `relayctl` on an access file."""
 
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self._path = path
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
-        """Run it; exit code and what it printed."""
+        """Run it; return the exit code and the output."""
         try:
             code = relayctl.main([*arguments, "--access-file", str(self._path)])
         except SystemExit as end:
@@ -161,12 +161,12 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """A terminal with no identity yet."""
+    """A terminal without identities."""
     return Terminal(tmp_path / "access.json", capsys)
 
 
 def test_a_life_by_relayctl(terminal: Terminal, tmp_path: Path) -> None:
-    """Created, listed, rotated, revoked; the token is shown once, and is nowhere in the file."""
+    """Created, listed, rotated, revoked; the token is printed once, and is not in the file."""
     code, token = terminal("device", "create", "lobby", "--expires-in", "30")
     assert code == 0
     token_id, secret = split_token(token.strip())
@@ -186,7 +186,7 @@ def test_a_life_by_relayctl(terminal: Terminal, tmp_path: Path) -> None:
 
 
 def test_roles_and_rights_by_relayctl(terminal: Terminal, tmp_path: Path) -> None:
-    """As they were said; JSON for programs."""
+    """Listed as given; as JSON for programs."""
     assert terminal("publisher", "create", "shop", "--devices", "lobby,hall-*", "--trust-sampling", "--streams", "3")[0] == 0
     terminal("operator", "create", "ann", "--devices", "*", "--rpcs", "ListDevices", "--certificate", "ann.example")
     found = AccessFile(tmp_path / "access.json").load().identities
@@ -211,7 +211,7 @@ def test_roles_and_rights_by_relayctl(terminal: Terminal, tmp_path: Path) -> Non
     ],
 )
 def test_what_can_not_be_is_said(terminal: Terminal, arguments: tuple[str, ...], said: str) -> None:
-    """Status 2, one line."""
+    """Status 2 and one line."""
     terminal("device", "create", "lobby")
     code, printed = terminal(*arguments)
     assert code == 2
@@ -219,7 +219,7 @@ def test_what_can_not_be_is_said(terminal: Terminal, arguments: tuple[str, ...],
 
 
 def test_without_a_file_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is guessed."""
+    """No default is guessed."""
     with pytest.raises(SystemExit) as caught:
         relayctl.main(["device", "list"])
     assert caught.value.code == 2

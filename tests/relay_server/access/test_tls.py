@@ -1,4 +1,4 @@
-"""TLS: plaintext and older protocols are refused, certificates are who they say, and change under running streams."""
+"""TLS: plaintext and older protocols are refused, certificates are verified, and can be replaced under running streams."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SAID = Hello("lobby", 1, "", (Codec.PCM_S16LE,), 48_000, (), Credit(1 << 20, 1 <
 
 
 async def attached(endpoint: Endpoint) -> Welcome | StreamEnd:
-    """What the relay answers an edge client's hello."""
+    """Return the relay's answer to an edge client's hello."""
     async with AttachCall(endpoint) as call:
         await call.write(SAID)
         answer = await asyncio.wait_for(call.read(), 5)
@@ -49,7 +49,7 @@ async def attached(endpoint: Endpoint) -> Welcome | StreamEnd:
 
 
 async def test_plaintext_is_refused(tmp_path: Path) -> None:
-    """Where there is a certificate there is nothing without it, not even health."""
+    """With a certificate configured, nothing is served in plaintext, not even health."""
     authority, access = Authority(tmp_path), Access(tmp_path)
     token = access.add(Role.OPERATOR, "ann", devices=("*",))
     async with over_tls(authority, access) as server:
@@ -63,7 +63,7 @@ async def test_plaintext_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("highest", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 async def test_older_protocols_are_refused(tmp_path: Path, highest: ssl.TLSVersion) -> None:
-    """A client, or who sits between, that wants less than TLS 1.2 gets no handshake; 1.2 itself is the floor."""
+    """A client or a man in the middle that offers less than TLS 1.2 gets no handshake; 1.2 is the minimum."""
     authority = Authority(tmp_path)
     async with over_tls(authority, Access(tmp_path)) as server:
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
@@ -72,7 +72,7 @@ async def test_older_protocols_are_refused(tmp_path: Path, highest: ssl.TLSVersi
 
 
 def handshake(address: str, authority: Authority, highest: ssl.TLSVersion) -> str | None:
-    """The protocol agreed on with a client that speaks nothing above `highest`."""
+    """Return the protocol negotiated with a client that supports nothing above `highest`."""
     context = ssl.create_default_context(cafile=authority.certificate)
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -86,7 +86,7 @@ def handshake(address: str, authority: Authority, highest: ssl.TLSVersion) -> st
 
 
 async def test_another_authority_is_not_believed(tmp_path: Path) -> None:
-    """By neither side."""
+    """Holds for both sides."""
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
     async with over_tls(authority, Access(tmp_path), mutual=True) as server:
         for credentials in (
@@ -99,7 +99,7 @@ async def test_another_authority_is_not_believed(tmp_path: Path) -> None:
 
 
 async def test_a_device_by_the_name_in_its_certificate(tmp_path: Path) -> None:
-    """The edge client itself: in with its own, not under another name, not with one that nobody entered, and out when revoked."""
+    """The edge client: admitted with its own certificate, not under another name, not if unregistered, and removed when revoked."""
     authority, access = Authority(tmp_path), Access(tmp_path)
     access.add(Role.DEVICE, "lobby", certificate="lobby.example")
     access.add(Role.DEVICE, "till", certificate="till.example")
@@ -124,7 +124,7 @@ async def test_a_device_by_the_name_in_its_certificate(tmp_path: Path) -> None:
 
 
 async def test_who_has_both_shows_both(tmp_path: Path) -> None:
-    """A token that was stolen is worth nothing without the certificate that belongs to it."""
+    """A stolen token is worthless without the matching certificate."""
     authority, access = Authority(tmp_path), Access(tmp_path)
     access.add(Role.OPERATOR, "ann", devices=("*",), certificate="ann.example")
     token = access.rotate(Role.OPERATOR, "ann")
@@ -139,7 +139,7 @@ async def test_who_has_both_shows_both(tmp_path: Path) -> None:
 
 
 async def test_certificates_change_under_running_streams(tmp_path: Path) -> None:
-    """What runs goes on; who connects afterwards meets the new certificate; a pair that does not fit changes nothing."""
+    """Running streams continue; new connections get the new certificate; a pair that does not match changes nothing."""
     authority, access = Authority(tmp_path), Access(tmp_path)
     token = access.add(Role.DEVICE, "lobby")
     async with over_tls(authority, access) as server, grpc.aio.secure_channel(server.addresses[0], trusting(authority)) as channel:
@@ -158,7 +158,7 @@ async def test_certificates_change_under_running_streams(tmp_path: Path) -> None
 
 
 def certificate_of(address: str) -> bytes | None:
-    """The certificate that a new connection meets."""
+    """Return the certificate presented to a new connection."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -168,7 +168,7 @@ def certificate_of(address: str) -> bytes | None:
 
 
 async def test_a_device_goes_on_with_a_rotated_token(tmp_path: Path) -> None:
-    """Its token file is read for each stream; one that is empty for a moment does not count."""
+    """Its token file is read for each stream; a momentarily empty file is ignored."""
     authority, access = Authority(tmp_path), Access(tmp_path)
     file = tmp_path / "token"
     file.write_text(access.add(Role.DEVICE, "lobby") + "\n")
@@ -187,7 +187,7 @@ async def test_a_device_goes_on_with_a_rotated_token(tmp_path: Path) -> None:
 
 
 async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
-    """From a file or as text; without one, or with a wrong one, it says so at once and does not try again."""
+    """From a file or as text; without a token, or with a wrong one, it fails at once and does not retry."""
     authority, access = Authority(tmp_path), Access(tmp_path)
     file = tmp_path / "token"
     file.write_text(access.add(Role.PUBLISHER, "backend", devices=("*",)))
@@ -210,7 +210,7 @@ async def test_the_publisher_library_shows_its_token(tmp_path: Path) -> None:
     ("spoil", "setting"), [("certificate", "tls_cert_file"), ("key", "tls_key_file"), ("client_ca", "tls_client_ca_file")]
 )
 def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str, setting: str) -> None:
-    """At start, with the setting's name."""
+    """Refused at start; the error names the setting."""
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost")
     files: dict[str, Any] = {"certificate": certificate, "key": key, "client_ca": authority.certificate}
@@ -220,7 +220,7 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, spoil: str, s
 
 
 async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(tmp_path: Path) -> None:
-    """It said that no relay answers."""
+    """It used to report that no relay answers."""
     authority = Authority(tmp_path)
     async with over_tls(authority, Access(tmp_path)) as server:
         port = server.addresses[0].rpartition(":")[2]
@@ -232,7 +232,7 @@ async def test_relayctl_in_plaintext_is_told_that_the_relay_speaks_tls(tmp_path:
 
 
 async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(tmp_path: Path) -> None:
-    """Others behind the same address show certificates that nobody knows; who comes with a known one does not feel it."""
+    """Neighbours at the same address present unknown certificates; callers with a known one are not affected."""
     authority = Authority(tmp_path)
     access = Access(tmp_path)
     access.add(Role.OPERATOR, "ann", devices=("*",), certificate="ann.example")
@@ -246,7 +246,7 @@ async def test_callers_by_certificate_are_not_locked_out_by_their_neighbours(tmp
 
 
 async def test_an_expired_certificate_on_rotation_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The good one stays; and one that expires soon is told, too."""
+    """The good certificate stays; one that expires soon is reported, too."""
     authority = Authority(tmp_path)
     files = TlsFiles(*authority.issue("localhost", "relay"))
     clock = now_s()

@@ -11,6 +11,6 @@ from tests.relay_server.service.wired import Wired, wired
 
 @pytest.fixture
 async def relay() -> AsyncIterator[Wired]:
-    """A relay that listens."""
+    """A listening relay."""
     async with wired() as running:
         yield running

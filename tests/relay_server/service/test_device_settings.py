@@ -81,7 +81,7 @@ async def test_what_was_set_while_a_device_was_away_comes_with_its_welcome(relay
 
 
 async def test_what_cannot_be_set_has_a_reason(relay: Wired) -> None:
-    await relay.device("old")  # a version that knows nothing of settings
+    await relay.device("old")  # a version without settings
     await relay.device("new", settings=NONE)
     assert await refusal(relay.admin.SetSettings(change("old", rotation="90"))) is Reason.SETTINGS_UNSUPPORTED
     assert not (await shown(relay, "old")).HasField("settings")

@@ -1,4 +1,4 @@
-"""A device's stream over real gRPC: what it is told, and how it ends, with the reason in the status."""
+"""A device's stream over real gRPC: the messages it gets, and how it ends, with the reason in the status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.relay_server.service.wired import PATIENCE_S, Stream, Wired, audio, f
 
 
 async def test_a_conversation_reaches_the_device_bit_for_bit(relay: Wired) -> None:
-    """Open, media, end, in that order; the payloads as they were published."""
+    """Open, media, end, in that order; payloads are unchanged."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.say(media=media(audio(1, b"first"), motion(1, bytes(range(256)) * 200), audio(2, b"second")))
@@ -41,7 +41,7 @@ def _pcm() -> pb.AudioFormat:
 
 
 async def test_no_more_than_the_credit_is_sent(relay: Wired) -> None:
-    """The device's buffer is its first grant; more comes only with more credit."""
+    """The first grant is the device's buffer; more is sent only after more credit."""
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=4, motion_bytes=4)), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.say(media=media(audio(1), audio(2), audio(3)))
@@ -90,7 +90,7 @@ async def test_bytes_that_are_no_message(relay: Wired, data: bytes, reason: Reas
 
 
 async def test_messages_of_a_later_version_are_passed_over(relay: Wired) -> None:
-    """Unknown members are tolerated."""
+    """Unknown members are ignored."""
     device = await relay.device()
     later = device_pb.AttachRequest()
     later.ParseFromString(b"\xfa\x01\x02\x08\x01")
@@ -103,7 +103,7 @@ async def test_messages_of_a_later_version_are_passed_over(relay: Wired) -> None
 
 
 async def test_event_of_an_unknown_kind_is_acknowledged(relay: Wired) -> None:
-    """Its device would repeat it forever; events after it are acknowledged as well."""
+    """Its device would repeat it forever otherwise; later events are acknowledged as well."""
     device = await relay.device()
     later = device_pb.AttachRequest(event=pb.PlayerEvent(event_id=1, conversation_id="c"))
     later.event.MergeFromString(b"\xfa\x01\x02\x08\x01")
@@ -116,7 +116,7 @@ async def test_event_of_an_unknown_kind_is_acknowledged(relay: Wired) -> None:
 
 
 async def test_a_new_stream_takes_the_place_of_the_old_one(relay: Wired) -> None:
-    """At once; the old one is told and ends with ABORTED."""
+    """At once; the old stream is notified and ends with ABORTED."""
     old = await relay.device()
     await relay.device(session_token=old.token)  # type: ignore[attr-defined]
     assert (await old.hear("goaway")).reason == "replaced"
@@ -125,7 +125,7 @@ async def test_a_new_stream_takes_the_place_of_the_old_one(relay: Wired) -> None
 
 
 async def test_a_device_that_comes_back_goes_on(relay: Wired) -> None:
-    """With its token and cursors it gets what it lacks; the conversation lives."""
+    """With its token and cursors it gets the missing media; the conversation survives."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.say(media=media(audio(1), audio(2)))
@@ -141,7 +141,7 @@ async def test_a_device_that_comes_back_goes_on(relay: Wired) -> None:
 
 
 async def test_a_vanished_device_is_finished_for(relay: Wired) -> None:
-    """After its lease, for its publisher, with the reason; the pair goes on with the next conversation."""
+    """Its publisher gets finished with the reason after the lease; device and publisher continue with the next conversation."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.hear("opened")
@@ -175,7 +175,7 @@ async def test_goodbye_ends_well(relay: Wired) -> None:
 
 
 async def test_a_silent_device_is_dropped(relay: Wired) -> None:
-    """The relay pings; who says nothing for the time-out is ended, and may come back at once."""
+    """The relay pings; a device silent for the timeout is dropped, and may reconnect at once."""
     device = await relay.device()
     await relay.pass_time(1)
     await device.say(pong=pb.Pong(id=(await device.hear("ping")).id))
@@ -185,7 +185,7 @@ async def test_a_silent_device_is_dropped(relay: Wired) -> None:
 
 
 async def test_too_many_devices_are_turned_away() -> None:
-    """A limit says so, and when to try again."""
+    """The error names the limit and the time to retry."""
     async with wired(RelayConfig(listen="127.0.0.1:0", max_devices=1)) as relay:
         await relay.device("one")
         second = relay.device_stream()
@@ -196,7 +196,7 @@ async def test_too_many_devices_are_turned_away() -> None:
 
 
 async def test_events_are_acknowledged_when_the_publisher_has_them(relay: Wired) -> None:
-    """Not before; a repeated event is passed on meanwhile."""
+    """Not before; a repeated event is forwarded meanwhile."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.hear("opened")
@@ -211,7 +211,7 @@ async def test_events_are_acknowledged_when_the_publisher_has_them(relay: Wired)
 
 
 async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It granted credit for more than it takes; its publisher goes on, and its session waits for its return."""
+    """It granted more credit than it reads; its publisher continues, and its session waits for its return."""
     monkeypatch.setattr(write_watch, "WRITES_WITHIN_S", 0.2)
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 30)), await relay.publisher()
     relay.relay.operator.session("lobby").flight = CongestionWindow(1 << 30)  # no pings are awaited: the writes themselves must not hang
@@ -219,14 +219,14 @@ async def test_a_device_that_reads_nothing_is_dropped(relay: Wired, monkeypatch:
     feeding = asyncio.create_task(_feed(publisher))
     async with asyncio.timeout(PATIENCE_S):
         while relay.relay.operator.session("lobby").attached:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)  # nothing announces it
+            await asyncio.sleep(0.05)  # no event signals it
     assert await device.ended() == (grpc.StatusCode.DEADLINE_EXCEEDED, Fault(Reason.PEER_SILENT, ANY, retry_after_ms=1_000))
     assert not feeding.done()
     feeding.cancel()
 
 
 async def test_a_device_that_talks_and_reads_nothing_is_dropped(relay: Wired) -> None:
-    """What is in flight to it stays small; its pings do not keep it when ours find no answer."""
+    """The data in flight stays small; its own pings do not keep it alive if ours are not answered."""
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 20)), await relay.publisher()
     await publisher.say(open=opening(motion=False))
     await publisher.say(media=media(*(audio(seq, bytes(1 << 14)) for seq in range(1, 9))))

@@ -1,4 +1,4 @@
-"""What a publisher may do, and what it is told beyond that."""
+"""Limits for a publisher, and the errors beyond them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def joined(count: int) -> pb.JoinedRequests:
 
 
 async def test_joined_requests_are_taken_one_by_one() -> None:
-    """Many requests in one message: each as if it came alone, in order."""
+    """Many requests in one message: each is handled as if sent alone, in order."""
     async with wired() as relay:
         device, publisher = await relay.device(), await relay.publisher()
         await publisher.say(joined=joined(4))
@@ -43,7 +43,7 @@ async def test_too_many_joined_requests_end_the_stream() -> None:
 
 
 async def test_too_many_payloads_fail_their_conversation() -> None:
-    """Beyond the rate a conversation fails by name; the stream lives, and time brings new allowance."""
+    """Beyond the rate the conversation fails by name; the stream survives, and time restores the allowance."""
     async with wired(RelayConfig(listen="127.0.0.1:0", max_payloads_per_second=2)) as relay:
         device, publisher = await relay.device(), await relay.publisher()
         await publisher.say(open=opening("c1", "lobby", motion=False))

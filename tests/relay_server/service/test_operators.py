@@ -1,4 +1,4 @@
-"""AdminService, health and reflection over real gRPC, and how a relay goes out of service."""
+"""AdminService, health and reflection over real gRPC, and draining a relay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.relay_server.service.wired import Wired, audio, fault_of, finished, h
 
 
 async def test_devices_are_listed_and_shown(relay: Wired) -> None:
-    """Who is here, what plays, what waits."""
+    """Lists attached devices, and what plays and what waits."""
     await relay.device("hall")
     await relay.device("lobby", buffer=media_pb2.Credit(audio_bytes=3, motion_bytes=4), software_version="test 1")
     publisher = await relay.publisher()
@@ -45,7 +45,7 @@ async def test_devices_are_listed_and_shown(relay: Wired) -> None:
 
 
 async def test_a_device_is_steered(relay: Wired) -> None:
-    """Pause, resume, volume and interrupt reach the device; an interrupt without an id takes what plays."""
+    """Pause, resume, volume and interrupt reach the device; an interrupt without id applies to what plays."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await device.hear("open")
@@ -70,7 +70,7 @@ async def test_a_device_is_steered(relay: Wired) -> None:
 
 
 async def test_a_volume_is_pending_until_the_device_has_stored_it(relay: Wired) -> None:
-    """`GetDevice` shows it, watchers are told; what the device tells first is what holds after the relay's restart."""
+    """`GetDevice` shows it, watchers are notified; after the relay's restart the device's first report applies."""
     device = relay.device_stream()
     await device.say(hello=hello(volume=media_pb2.SetVolume(gain=0.25, revision=7)))
     assert (await device.hear("welcome")).volume.revision == 7
@@ -127,7 +127,7 @@ async def test_garbage_is_the_callers_fault(relay: Wired) -> None:
 
 
 async def test_speak(relay: Wired) -> None:
-    """Text or a file goes to the relay's voice; neither is refused."""
+    """Text or a file is passed to the relay's source; a request with neither is refused."""
     spoken = await relay.admin.Speak(pb.SpeakRequest(target="lobby", text="Hello.", on_playing=media_pb2.ON_PLAYING_QUEUE))
     assert (spoken.conversation_id, spoken.trace_id) == ("c-spoken", "trace")
     await relay.admin.Speak(pb.SpeakRequest(target="lobby", file="demo.wav"))
@@ -143,11 +143,11 @@ async def test_speak(relay: Wired) -> None:
 
 
 async def test_watching(relay: Wired) -> None:
-    """What happens is shown as it happens; other devices are left out where some are named."""
+    """Events are sent as they occur; other devices are left out if some are named."""
     call = relay.admin.WatchEvents(pb.WatchEventsRequest(device_ids=["lobby"]))
     async with asyncio.timeout(5):
         while not relay.relay.watchers:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # the call has no first answer that would tell
+            await asyncio.sleep(0.01)  # the call has no initial response to wait for
     await relay.device("hall")
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening("c1", "lobby", "hall"))
@@ -175,7 +175,7 @@ async def health(relay: Wired, service: str) -> int:
 
 
 async def test_draining(relay: Wired) -> None:
-    """NOT_SERVING at once, nothing new is opened, what plays may finish, then the streams end with a hint."""
+    """NOT_SERVING at once, nothing new is opened, current conversations may finish, then the streams end with a hint."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.hear("opened")
@@ -200,7 +200,7 @@ async def test_draining(relay: Wired) -> None:
 
 
 async def test_reflection_names_what_is_served(relay: Wired) -> None:
-    """So that grpcurl needs no files."""
+    """grpcurl then needs no files."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(relay.channel)
     call = stub.ServerReflectionInfo()
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
@@ -210,7 +210,7 @@ async def test_reflection_names_what_is_served(relay: Wired) -> None:
 
 
 async def test_channelz_is_off_unless_asked_for() -> None:
-    """It shows peers' addresses."""
+    """It would expose peers' addresses."""
     for channelz in (False, True):
         async with wired(RelayConfig(listen="127.0.0.1:0", channelz=channelz)) as relay:
             stub: Any = reflection_pb2_grpc.ServerReflectionStub(relay.channel)

@@ -1,4 +1,4 @@
-"""Devices that pair with a relay over real gRPC with TLS, and those who would like to pair in their place."""
+"""Devices that pair with a relay over real gRPC with TLS, and attackers that try to pair instead of them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_two_devices_pair_at_once_and_attach(authority: Authority, tmp_pat
             assert its.file.read() == one
             assert its.file.path.stat().st_mode & 0o777 == 0o600
             ping = device_pb.AttachRequest(ping=media.Ping(id=1))
-            assert await relay.call(ATTACH, one.token, ping) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.HELLO_MISSING)  # let in at once
+            assert await relay.call(ATTACH, one.token, ping) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.HELLO_MISSING)  # admitted at once
             assert one.token not in caplog.text and one.token not in repr(one)
         assert "let this device in by `relayctl pair lobby-" in caplog.text
         assert {"device lobby", "device hall.left"} <= set(relay.access.file.load().identities)
@@ -130,7 +130,7 @@ async def test_a_man_in_the_middle_with_his_own_certificate_never_completes(auth
 async def test_a_false_relay_gets_no_more_guesses_than_the_budget(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It guesses as fast as it can. Its own budget is lifted; the device's is what holds."""
+    """It guesses as fast as possible. Its own budget is lifted; the device's budget limits it."""
     monkeypatch.setattr("avatar_relay.pairing.ExchangeBudget.wait_us", lambda self, now_us: 0)
     monkeypatch.setattr("relay_server.access.pairing_desk.ExchangeBudget.take", lambda self, now_us: True)
     began: list[str | None] = []
@@ -185,7 +185,7 @@ async def test_without_pairing_there_is_no_such_service(authority: Authority, tm
 
 
 async def test_a_device_trusts_the_authority_that_it_is_handed(authority: Authority, tmp_path: Path) -> None:
-    """Then the relay's certificate may be renewed."""
+    """The relay's certificate can then be renewed."""
     async with desk(authority, tmp_path / "relay", pairing_ca_file=authority.certificate) as relay:
         with waiting(relay.address, tmp_path, "lobby") as (device,):
             assert await relay.pair(await device.shows()) == (grpc.StatusCode.OK, None)

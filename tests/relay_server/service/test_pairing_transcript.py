@@ -1,4 +1,4 @@
-"""What a man in the middle can learn of a code from all that a relay says to him, by trying each of the million codes."""
+"""What a man in the middle can learn of a code from all messages of a relay, by trying each of the million codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOME = ["000000", CODE, GUESS, *(f"{number:06d}" for number in range(500_000, 50
 
 
 async def transcript(relay: Desk, guess: str) -> Transcript:
-    """He plays the device under a guess, while the operator types the code that the real one shows."""
+    """The attacker plays the device under a guess, while the operator types the code that the real one shows."""
     certificate = (await asyncio.to_thread(fetch_certificate, relay.address)).sha256
     async with grpc.aio.secure_channel(relay.address, trusting(relay.authority)) as channel:
         begin: Any = channel.stream_stream(PAIR, pb.PairRequest.SerializeToString, pb.PairResponse.FromString)
@@ -36,7 +36,7 @@ async def transcript(relay: Desk, guess: str) -> Transcript:
         his = Exchange("device", guess, "lobby", certificate, lambda _: SECRET)
         await call.write(pb.PairRequest(answer=pb.PairingElement(element=his.element)))
         proof = (await call.read()).proof.hmac_sha256
-        call.cancel()  # the relay waits for his proof
+        call.cancel()  # the relay waits for the attacker's proof
         assert await asyncio.wait_for(operator, PATIENCE_S) == (grpc.StatusCode.FAILED_PRECONDITION, Reason.PAIRING_FAILED)
     spake: Any = his._spake
     return Transcript(his.element[1:], got[1:], (spake.idA, spake.idB), proof)
@@ -51,12 +51,12 @@ async def fitting(tmp_path: Path, codes: list[str], window: int) -> list[list[st
 
 
 async def test_some_codes(tmp_path: Path) -> None:
-    """The search finds a code that was guessed, so that it would find another one if it could be found."""
+    """The search finds a guessed code, so it would find another one if that were possible."""
     assert await fitting(tmp_path, SOME, 4) == [[], [CODE]]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 async def test_all_codes(tmp_path: Path) -> None:
-    """A wrong guess tells that it was wrong, and of the other 999,999 codes nothing."""
+    """A wrong guess reveals that it was wrong, and nothing about the other 999,999 codes."""
     assert await fitting(tmp_path, [f"{number:06d}" for number in range(CODES)], 12) == [[], [CODE]]

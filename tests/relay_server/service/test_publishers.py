@@ -1,4 +1,4 @@
-"""A publisher's stream over real gRPC: by hello or typed by hand; faults of a conversation are told, and the stream lives."""
+"""A publisher's stream over real gRPC, with hello or hand-typed; faults of a conversation are reported, and the stream survives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.relay_server.service.wired import PATIENCE_S, PCM, Stream, Wired, aud
 
 
 async def error(stream: Stream) -> tuple[str, Reason]:
-    """The next fault that a stream is told: conversation and reason."""
+    """Return the next fault sent on a stream: conversation and reason."""
     told = await stream.hear("conversation_error")
     fault = wire.fault_from_status(told.status)
     assert fault.text
@@ -26,7 +26,7 @@ async def error(stream: Stream) -> tuple[str, Reason]:
 
 
 async def test_typed_by_hand(relay: Wired) -> None:
-    """No hello, no ids, no sequences; the stream ends by itself when the device has played all."""
+    """No hello, no ids, no sequences; the stream ends by itself when the device has played everything."""
     device, publisher = await relay.device(), relay.publisher_stream()
     await publisher.say(open=publisher_pb.PublishOpen(open=pb.ConversationOpen(audio_format=PCM), targets=["lobby"]))
     await publisher.say(media=pb.Media(payloads=[pb.Payload(kind=pb.KIND_AUDIO, data=bytes(40_000))]))
@@ -49,7 +49,7 @@ async def test_typed_by_hand(relay: Wired) -> None:
 
 
 async def test_half_closing_ends_what_was_left_open(relay: Wired) -> None:
-    """Who says no more has said all: the conversation is ended, and plays out."""
+    """After half-close no more media can follow: the conversation is ended, and plays out."""
     device, publisher = await relay.device(), relay.publisher_stream()
     await publisher.say(open=opening(motion=False))
     await publisher.say(media=media(audio(0)))
@@ -83,7 +83,7 @@ async def test_half_closing_ends_what_was_left_open(relay: Wired) -> None:
     ids=lambda value: str(value) if isinstance(value, Reason) else "",
 )
 async def test_what_ends_a_stream_has_a_reason(relay: Wired, said: list[dict[str, Any]], code: str, reason: Reason) -> None:
-    """A fault that is no conversation's ends the RPC; the status carries the reason."""
+    """A fault that does not belong to a conversation ends the RPC; the status carries the reason."""
     stream = relay.publisher_stream()
     for message in said:
         await stream.say(**message)
@@ -120,7 +120,7 @@ FAULTY_OPENINGS = [
 
 @pytest.mark.parametrize(("said", "reason"), FAULTY_OPENINGS, ids=[str(reason) for _, reason in FAULTY_OPENINGS])
 async def test_a_faulty_opening_harms_nobody(relay: Wired, said: publisher_pb.PublishOpen, reason: Reason) -> None:
-    """It is told with its reason, and the next conversation plays. The device here takes PCM and AvatarKit motion."""
+    """It is reported with its reason, and the next conversation plays. The device here supports PCM and AvatarKit motion."""
     device, publisher = await relay.device(codecs=[1], motion_encodings=[1]), await relay.publisher()
     await publisher.say(open=said)
     assert (await error(publisher))[1] is reason
@@ -132,7 +132,7 @@ async def test_a_faulty_opening_harms_nobody(relay: Wired, said: publisher_pb.Pu
 
 
 async def test_motion_that_a_device_does_not_understand_leaves_the_sound(relay: Wired) -> None:
-    """The publisher is told after `opened`, the device is told of no motion, and gets none."""
+    """The publisher is notified after `opened`; the device is sent an opening without motion, and no motion."""
     device, publisher = await relay.device(motion_encodings=[]), await relay.publisher()
     await publisher.say(open=opening("c1"))
     await publisher.hear("opened")
@@ -143,7 +143,7 @@ async def test_motion_that_a_device_does_not_understand_leaves_the_sound(relay: 
 
 
 async def test_a_faulty_opening_typed_by_hand_leaves_the_one_before(relay: Wired) -> None:
-    """An `open` without id that cannot be read is not the conversation opened last; what follows without id is not either."""
+    """An unreadable `open` without id does not select the conversation opened before; nor do later messages without id."""
     device, publisher = await relay.device(), relay.publisher_stream()
     await publisher.say(open=opening(motion=False))
     await publisher.hear("opened")
@@ -173,7 +173,7 @@ FAULTY_MEDIA = {
 
 @pytest.mark.parametrize(("payloads", "reason"), FAULTY_MEDIA.values(), ids=FAULTY_MEDIA)
 async def test_faulty_media_fails_its_conversation_only(relay: Wired, payloads: list[pb.Payload], reason: Reason) -> None:
-    """Without sound the device clears it; the next conversation plays."""
+    """The device clears a conversation without sound; the next one plays."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.hear("opened")
@@ -189,7 +189,7 @@ async def test_faulty_media_fails_its_conversation_only(relay: Wired, payloads: 
 
 
 async def test_what_came_before_a_fault_plays_out(relay: Wired) -> None:
-    """The conversation is ended for its publisher, and its id takes nothing more."""
+    """The conversation is ended for its publisher, and its id accepts nothing more."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.say(media=media(audio(1), audio(3)))
@@ -204,7 +204,7 @@ async def test_what_came_before_a_fault_plays_out(relay: Wired) -> None:
 
 
 async def test_unknown_and_closed_conversations(relay: Wired) -> None:
-    """Stable reasons for what is steered and what is sent."""
+    """Stable reasons for control and media."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(pause=pb.Pause(conversation_id="c9"))
     assert await error(publisher) == ("c9", Reason.CONVERSATION_UNKNOWN)
@@ -230,7 +230,7 @@ async def test_unknown_and_closed_conversations(relay: Wired) -> None:
 
 
 async def test_credit_is_granted_and_enforced(relay: Wired) -> None:
-    """The window comes with `opened`; what goes beyond it fails the conversation."""
+    """The window is granted with `opened`; exceeding it fails the conversation."""
     device, publisher = await relay.device(buffer=pb.Credit(audio_bytes=1 << 20, motion_bytes=0)), await relay.publisher()
     await publisher.say(open=opening())
     opened = await publisher.hear("opened")
@@ -248,7 +248,7 @@ async def test_credit_is_granted_and_enforced(relay: Wired) -> None:
 
 
 async def test_a_stream_typed_by_hand_is_not_read_beyond_the_window(relay: Wired) -> None:
-    """Without credit the relay stops reading until the device takes some: nothing is lost, and what waits stays bounded."""
+    """Without credit the relay stops reading until the device consumes data: nothing is lost, and the queue stays bounded."""
     device = await relay.device(buffer=pb.Credit(audio_bytes=1 << 18))
     publisher = relay.publisher_stream()
     await publisher.say(open=opening(motion=False))
@@ -275,7 +275,7 @@ async def _write_all(publisher: Stream, count: int) -> None:
 
 
 async def test_a_vanished_publisher_is_ended_for(relay: Wired) -> None:
-    """After its lease; what came plays out."""
+    """Ended after its lease; received media plays out."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.say(media=media(audio(1), audio(2)))
@@ -291,7 +291,7 @@ async def test_a_vanished_publisher_is_ended_for(relay: Wired) -> None:
 
 
 async def test_a_publisher_that_falls_silent_is_given_up(relay: Wired) -> None:
-    """Its line is half open: the stream ends with a reason, and after the lease the conversation plays out. A ping keeps it."""
+    """Its connection is half open: the stream ends with a reason, and after the lease the conversation plays out. A ping keeps it alive."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.hear("opened")
@@ -315,14 +315,14 @@ async def _pings(stream: Stream) -> None:
 
 
 async def _pass_time_with(device: Stream, relay: Wired, seconds: float) -> None:
-    """Time in which the device says something."""
+    """Let time pass while the device keeps sending."""
     for _ in range(2):
         await _pings(device)
         await relay.pass_time(seconds / 2)
 
 
 async def test_who_types_by_hand_may_pause_for_thought(relay: Wired) -> None:
-    """No hello, no heartbeat: such a stream lives until it is closed."""
+    """Without hello there is no heartbeat: such a stream lives until it is closed."""
     device, by_hand = await relay.device(), relay.publisher_stream()
     await by_hand.say(open=opening(motion=False))
     await by_hand.hear("opened")
@@ -352,7 +352,7 @@ async def test_who_said_all_is_not_silent(relay: Wired) -> None:
 
 
 async def test_a_publisher_comes_back_within_its_lease(relay: Wired) -> None:
-    """With its token; it hears what happened meanwhile, and its conversations live."""
+    """It presents its token, receives the missed events, and its conversations survive."""
     device, publisher = await relay.device(), await relay.publisher()
     await publisher.say(open=opening())
     await publisher.say(media=media(audio(1)))
@@ -375,11 +375,11 @@ async def test_a_publisher_comes_back_within_its_lease(relay: Wired) -> None:
 async def _until_gone(relay: Wired) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while any(publisher.connected for publisher in relay.relay.publishers.known()):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # nothing announces that a publisher's stream broke
+            await asyncio.sleep(0.01)  # no event signals that a publisher's stream broke
 
 
 async def test_a_second_stream_of_a_publisher_takes_over(relay: Wired) -> None:
-    """The old one is told, and ends with ABORTED."""
+    """The old stream is notified and ends with ABORTED."""
     old = await relay.publisher()
     await relay.publisher()
     assert (await old.hear("goaway")).reason == "replaced"

@@ -1,4 +1,4 @@
-"""Requests of unary and server-streaming RPCs: exactly one, whole, valid, in time."""
+"""Requests of unary and server-streaming RPCs: exactly one, complete, valid, in time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.relay_server.service.wired import Wired, wired
 
 LIST, WATCH = "/avatar_relay.v1.AdminService/ListDevices", "/avatar_relay.v1.AdminService/WatchEvents"
 NO_MESSAGE = b"\xff\xff"
-"""Bytes that no protobuf message begins with."""
+"""Bytes with which no protobuf message begins."""
 
 
 @pytest.mark.parametrize("method", [*OURS, HEALTH_CHECK, HEALTH_WATCH, REFLECTION, CHANNELZ])
@@ -57,7 +57,7 @@ async def test_large_request_is_refused_with_our_reason(relay: Wired) -> None:
 
 @pytest.mark.parametrize("method", [LIST, HEALTH_CHECK, "/avatar_relay.v1.DeviceService/Attach"])
 async def test_a_refused_request_is_let_go_at_once(relay: Wired, method: str) -> None:
-    """An error holds the frames that it came through, and they hold the request: that must not wait for the garbage collector."""
+    """An error references its frames, and these the request: it must not wait for the garbage collector."""
     sent, kept = b"\xff" * (2 << 20), list[int]()
     gc.collect()
     gc.disable()
@@ -138,7 +138,7 @@ async def test_slow_request_gives_way_to_those_that_wait() -> None:
 
 
 async def test_callers_take_turns() -> None:
-    """A caller with many requests neither takes all places nor the next one before others."""
+    """A caller with many requests neither takes all places nor precedes others for the next one."""
     arrivals, served, leave = Arrivals(at_once=3, per_caller=2), list[str](), asyncio.Event()
 
     async def request(caller: str) -> None:
@@ -182,7 +182,7 @@ async def test_cancelled_wait_leaves_nothing() -> None:
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.wait(waiting[:1])
-    waiting[2].cancel()  # its place was given at the same moment
+    waiting[2].cancel()  # its place was assigned at the same moment
     await asyncio.wait(waiting)
     assert [task.cancelled() for task in waiting] == [True, False, True]
     async with asyncio.timeout(1), arrivals.place("b"):

@@ -1,4 +1,4 @@
-"""How a stream is carried, with a peer made by hand."""
+"""How a stream is carried, with a hand-made peer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.relay_server.service.wired import hello
 
 
 class FakeContext:
-    """A peer that said something; its next message is what `reading` is given. It takes what is written when `answers` say so."""
+    """A peer that has sent a message; its next message is the result of `reading`. Writes complete as the `answers` resolve."""
 
     def __init__(self, *said: bytes) -> None:
         self.said = list(said)
@@ -33,19 +33,19 @@ class FakeContext:
         self.answers: list[asyncio.Future[None]] = []
 
     async def read(self) -> Any:
-        """The next message."""
+        """Return the next message."""
         self.reads += 1
         return self.said.pop(0) if self.said else await self.reading
 
     async def write(self, data: bytes) -> None:
-        """Send; done with the next of the `answers`."""
+        """Send; completes with the next of the `answers`."""
         self.written.append(data)
         self.answers.append(asyncio.get_running_loop().create_future())
         await self.answers[-1]
 
 
 class FakePort(Port[Any]):
-    """The relay's side: what it is to say, and what it heard."""
+    """The relay's side: the messages to send, and those received."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,26 +53,26 @@ class FakePort(Port[Any]):
         self.says: list[bytes] = []
 
     def say(self, *messages: bytes) -> None:
-        """Queue these, and wake whoever sends them."""
+        """Queue messages and wake the sender."""
         self.says += messages
         self.wake()
 
     def next(self) -> bytes | None:
-        """The next of them."""
+        """Return the next queued message."""
         return self.says.pop(0) if self.says else None
 
     def end(self, fault: Fault | None = None) -> None:
-        """Noted."""
+        """Record the call."""
         self.heard.append(f"end {fault}")
         super().end(fault)
 
     def close(self) -> None:
-        """Noted."""
+        """Record the call."""
         self.heard.append("close")
 
 
 def carried(context: FakeContext, port: FakePort) -> asyncio.Task[None]:
-    """A stream of the two."""
+    """Carry a stream between the two."""
 
     async def take(data: bytes) -> None:
         raise AssertionError(data)
@@ -91,7 +91,7 @@ def carried(context: FakeContext, port: FakePort) -> asyncio.Task[None]:
 
 
 async def test_a_write_begins_within_the_call_that_wakes_the_port() -> None:
-    """No turn of the event loop is spent on it; what follows waits for the peer."""
+    """No turn of the event loop is spent on it; later messages wait for the peer."""
     context, port = FakeContext(), FakePort()
     handler = carried(context, port)
     await asyncio.sleep(0)
@@ -110,7 +110,7 @@ async def test_a_write_begins_within_the_call_that_wakes_the_port() -> None:
 
 
 async def test_what_waited_before_the_stream_is_written() -> None:
-    """And a stream that is ended says what was still to be said."""
+    """A stream that is ended still sends its queued messages."""
     context, port = FakeContext(), FakePort()
     port.say(b"one")
     port.end()
@@ -122,7 +122,7 @@ async def test_what_waited_before_the_stream_is_written() -> None:
 
 
 async def test_a_write_that_fails_ends_its_own_stream_only() -> None:
-    """Whoever woke the port, mostly another stream's reader, sees nothing of it."""
+    """The waker of the port, mostly another stream's reader, is not affected."""
     context, port = FakeContext(), FakePort()
     handler = carried(context, port)
     await asyncio.sleep(0)
@@ -144,7 +144,7 @@ async def test_message_that_cannot_be_encoded_ends_its_own_stream_only() -> None
 
 
 async def test_write_under_way_is_left_to_end_with_its_stream() -> None:
-    """gRPC answers a write of a stream that is gone later, perhaps with an error, which is of no interest then."""
+    """gRPC completes a write of an ended stream later, perhaps with an error, which is then ignored."""
     context, port = FakeContext(), FakePort()
     handler = carried(context, port)
     await asyncio.sleep(0)

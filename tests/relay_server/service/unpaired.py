@@ -1,4 +1,4 @@
-"""A relay with an operator at it, devices that wait to be paired there, and somebody in between."""
+"""A relay with an operator, devices waiting to be paired there, and a man in the middle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ATTACH, PAIR, PAIR_DEVICE = (
 
 
 class Desk:
-    """A relay with an operator at it."""
+    """A relay with an operator."""
 
     def __init__(self, relay: RelayServer, access: Access, authority: Authority, token: str) -> None:
         self.relay = relay
@@ -45,7 +45,7 @@ class Desk:
             return await code_of(channel, method, token, sent=sent, wait_s=PATIENCE_S)
 
     async def pair(self, shown: str, code: str = "", **more: Any) -> tuple[grpc.StatusCode, Reason | None]:
-        """What `relayctl pair` does; `code` in place of the one that is shown."""
+        """Do what `relayctl pair` does, optionally with `code` instead of the displayed one."""
         name, _, its = shown.rpartition("-")
         return await self.call(PAIR_DEVICE, self.token, admin.PairDeviceRequest(name=name, code=code or its, **more))
 
@@ -64,20 +64,20 @@ async def desk(authority: Authority, folder: Path, **settings: Any) -> AsyncIter
 
 
 class Device:
-    """A device that waits to be paired, on a thread."""
+    """A device waiting to be paired, on a thread."""
 
     def __init__(self, address: str, folder: Path, name: str) -> None:
         self.stopped = threading.Event()
         self.file = PairingFile(folder / name)
         self.ahead_us = 0
-        """To be raised, so that time passes for it."""
+        """Increase it to let time pass for the device."""
         clock = SearchClock(lambda: time.monotonic_ns() // 1_000 + self.ahead_us, self.stopped.wait)
         self.pairing = Pairing(name, clock, os.urandom, self.file.write)
         self.ends: asyncio.Task[Paired] = asyncio.create_task(asyncio.to_thread(self.pairing.pair, FoundRelay(address, True)))
         self.ends.add_done_callback(lambda done: done.cancelled() or done.exception())  # stopping it ends in an error
 
     async def shows(self, but: str = "") -> str:
-        """What it shows, as soon as it is another than `but`."""
+        """Return the displayed code as soon as it differs from `but`."""
         async with asyncio.timeout(PATIENCE_S):
             while self.pairing.shown in ("", but):
                 assert not self.ends.done()
@@ -85,7 +85,7 @@ class Device:
         return self.pairing.shown
 
     async def hidden(self) -> None:
-        """Until its exchange has failed."""
+        """Wait until its exchange has failed."""
         async with asyncio.timeout(PATIENCE_S):
             while self.pairing.shown:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -103,7 +103,7 @@ def waiting(address: str, folder: Path, *names: str) -> Iterator[list[Device]]:
 
 @asynccontextmanager
 async def in_between(relay: str, folder: Path) -> AsyncIterator[str]:
-    """A man in the middle: shows a certificate of his own for the same name, and passes all on. Gives his HOST:PORT."""
+    """A man in the middle: presents its own certificate for the same name and forwards everything. Yields its HOST:PORT."""
     made(folder)
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(*Authority(folder, "evil").issue("localhost"))

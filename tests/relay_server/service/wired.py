@@ -1,4 +1,4 @@
-"""A relay on a free port, and the other ends of its streams: bare stubs, as a stranger would speak."""
+"""A relay on a free port, and the other ends of its streams: bare stubs, independent of our clients."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from relay_server.server import RelayServer, serving, unix_time_us
 from relay_server.sources.source import NamedSpeech, TextSpeech
 
 PATIENCE_S = 10.0
-"""How long a test waits for what must come."""
+"""Time limit for messages that must arrive."""
 PCM = pb.AudioFormat(codec=pb.AudioFormat.CODEC_PCM_S16LE, sample_rate_hz=16_000)
 AVATARKIT = pb.MotionFormat(encoding=pb.MotionFormat.ENCODING_AVATARKIT_V2, keyframes_per_second=25)
 
 
 class FakeClock:
-    """A monotonic clock that tests move."""
+    """A monotonic clock that tests advance."""
 
     def __init__(self) -> None:
         self.now_us = 1_000_000_000
@@ -47,7 +47,7 @@ class FakeClock:
 
 @dataclass
 class FakeSpeech:
-    """Remembers what it was asked to say."""
+    """Records the requests to speak."""
 
     said: list[tuple[str, TextSpeech | NamedSpeech, OnPlaying]] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ class FakeSpeech:
 
 
 class Stream:
-    """One end of a stream, with patience."""
+    """One end of a stream, with timeouts."""
 
     def __init__(self, call: Any, request: Any) -> None:
         self.call = call
@@ -79,7 +79,7 @@ class Stream:
         await self.call.write(self._request(**message))
 
     async def hear(self, name: str) -> Any:
-        """The next message of this name; pings in between are answered, credit and acknowledgements passed over."""
+        """Return the next message of this name; answers pings and skips credit and acknowledgements in between."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 response = await self.call.read()
@@ -92,7 +92,7 @@ class Stream:
                 assert said in ("ping", "credit", "event_ack", "held"), f"heard {said} where {name} was expected:\n{response}"
 
     async def ended(self) -> tuple[grpc.StatusCode, Fault]:
-        """How the relay ended the stream: status and fault."""
+        """Return how the relay ended the stream: status and fault."""
         async with asyncio.timeout(PATIENCE_S):
             try:
                 while await self.call.read() is not grpc.aio.EOF:
@@ -104,13 +104,13 @@ class Stream:
 
 
 def fault_of(trailing: Any) -> Fault:
-    """The fault in an RPC's trailing metadata."""
+    """Return the fault in an RPC's trailing metadata."""
     details = dict(trailing)["grpc-status-details-bin"]
     return wire.fault_from_status(status_pb2.Status.FromString(details))
 
 
 class Wired:
-    """A relay that listens, and a channel to it."""
+    """A listening relay, and a channel to it."""
 
     def __init__(self, server: RelayServer, address: str, channel: grpc.aio.Channel, clock: FakeClock, speech: FakeSpeech) -> None:
         self.server = server
@@ -122,15 +122,15 @@ class Wired:
         self.admin: Any = admin_grpc.AdminServiceStub(channel)
 
     def device_stream(self) -> Stream:
-        """A stream of DeviceService that says nothing yet."""
+        """A DeviceService stream that has sent nothing yet."""
         return Stream(device_grpc.DeviceServiceStub(self.channel).Attach(), device_pb.AttachRequest)
 
     def publisher_stream(self) -> Stream:
-        """A stream of PublisherService that says nothing yet."""
+        """A PublisherService stream that has sent nothing yet."""
         return Stream(publisher_grpc.PublisherServiceStub(self.channel).Publish(), publisher_pb.PublishRequest)
 
     async def device(self, device_id: str = "lobby", **more: Any) -> Stream:
-        """A device that attached."""
+        """An attached device."""
         stream = self.device_stream()
         await stream.say(hello=hello(device_id, **more))
         welcome = await stream.hear("welcome")
@@ -138,7 +138,7 @@ class Wired:
         return stream
 
     async def publisher(self, publisher_id: str = "backend") -> Stream:
-        """A publisher that said hello."""
+        """A publisher that has sent hello."""
         stream = self.publisher_stream()
         await stream.say(hello=publisher_pb.PublisherHello(publisher_id=publisher_id, protocol_version=1))
         welcome = await stream.hear("welcome")
@@ -146,13 +146,13 @@ class Wired:
         return stream
 
     async def pass_time(self, seconds: float) -> None:
-        """Move the clock, and let the relay look at it."""
+        """Advance the clock, and let the relay process it."""
         self.clock.now_us += round(seconds * 1e6)
         self.relay.tick()
 
 
 def hello(device_id: str = "lobby", **more: Any) -> device_pb.Hello:
-    """A device that takes everything, with room for a mebibyte of each kind."""
+    """The hello of a device that accepts everything, with room for 1 MiB of each kind."""
     said: dict[str, Any] = {
         "device_id": device_id,
         "protocol_version": 1,
@@ -165,7 +165,7 @@ def hello(device_id: str = "lobby", **more: Any) -> device_pb.Hello:
 
 
 def opening(conversation_id: str = "c1", *targets: str, motion: bool = True, **more: Any) -> publisher_pb.PublishOpen:
-    """Opens a conversation on `lobby`, or on these targets."""
+    """Open a conversation on `lobby`, or on the given targets."""
     said: dict[str, Any] = {"conversation_id": conversation_id, "audio_format": PCM}
     if motion:
         said["motion_format"] = AVATARKIT
@@ -188,14 +188,14 @@ def media(*payloads: pb.Payload, conversation_id: str = "c1") -> pb.Media:
 
 
 def finished(event_id: int = 1, conversation_id: str = "c1", reason: str = "completed") -> pb.PlayerEvent:
-    """A player's last word."""
+    """The final event of a player."""
     body = pb.PlaybackFinished(position_us=5, reason=reason)
     return pb.PlayerEvent(event_id=event_id, conversation_id=conversation_id, finished=body)
 
 
 @asynccontextmanager
 async def wired(config: RelayConfig | None = None) -> AsyncIterator[Wired]:
-    """A relay on a free port of this machine, on a clock that tests move."""
+    """A relay on a free local port, on a clock that tests advance."""
     numbers = iter(range(1, 1 << 30))
     clock, speech = FakeClock(), FakeSpeech()
     relay = Relay(

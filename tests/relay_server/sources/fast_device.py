@@ -1,7 +1,7 @@
-"""A device that plays many times faster than time passes: the real playback over a virtual sound device, on a clock of its own.
+"""A device that plays many times faster than real time: the real playback over a virtual sound device, on its own clock.
 
-It sits at a relay in the same process; payloads cross as the bytes of the wire. It writes down, per conversation, which
-motion payloads came and were decoded, how each was shown, and each finished event.
+It attaches to a relay in the same process; payloads are passed as wire bytes. Per conversation it records the
+motion payloads that arrived and were decoded, how each was shown, and each finished event.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from relay_server.core.device_outbox import JoinedMessages, MediaMessage
 from tests.edge_client.playback_bench import SteppedSink
 
 LEISURE_S = 0.003
-"""Left to all others between bouts, even if the requested speed is not reached."""
+"""Time left to other tasks between bouts, even if the requested speed is not reached."""
 MAX_BOUT = 12
 """Steps without a break: 120 ms of the device's time."""
 STAMP_BASE = 1 << 14
-"""The two numbers of a stamped pose add up to this over itself, so that their ratio names the request however far it is faded."""
+"""The two numbers of a stamped pose add up to this over itself, so that their ratio names the request at any stage of a fade."""
 SETTLED_US = 1_000_000
-"""After so much of a conversation, and so long after its first motion came, it has the face: no fade takes over 0.8 s …"""
+"""By this time in a conversation, and this long after its first motion, it controls the face: a fade takes at most 0.8 s …"""
 FADED_US = 2_000_000
-"""… and after so much nothing else is left in it: where motion is late, the ear may turn a fade round twice before (0.8 + 0.32 + 0.8 s)."""
+"""… and after this, nothing else is visible: if motion is late, sound-derived motion may reverse a fade twice (0.8 + 0.32 + 0.8 s)."""
 
 
 class StampedDecoder:
-    """Decodes to poses that hold nothing but the stand-in's stamp; keeps what it decoded."""
+    """Decodes to poses that contain only the stand-in's stamp; records the decoded payloads."""
 
     def __init__(self) -> None:
         self.decoded: list[bytes] = []
 
     def make_track(self, keyframes_per_second: float) -> MotionTrack:
-        """Plain."""
+        """Return a plain track."""
         return MotionTrack(keyframes_per_second)
 
     def complaint(self) -> Fault | None:
-        """Nothing."""
+        """Return no complaint."""
         return None
 
     def decode(self, data: bytes) -> Poses:
@@ -72,7 +72,7 @@ class StampedDecoder:
 
 @dataclass
 class Seen:
-    """What a device saw of one conversation."""
+    """What a device recorded of one conversation."""
 
     motion: list[bytes] = field(default_factory=list)
     """Payloads as they arrived, whole …"""
@@ -81,22 +81,22 @@ class Seen:
     opened: ConversationOpen | None = None
     finished: list[Finished] = field(default_factory=list)
     shown: set[int] = field(default_factory=set)
-    """Requests whose keyframes were in the picture, once it had settled."""
+    """Requests whose keyframes were in the picture once it had settled."""
     audio_only: bool = False
     ended: bool = False
-    """All of it came."""
+    """Set when all of it has arrived."""
     moved_us: int | None = None
-    """When its first motion came, in µs of the device's clock."""
+    """Arrival of its first motion, in µs of the device's clock."""
     first_motion_us: int | None = None
-    """When motion was first in the picture, in µs of the device's clock since the conversation was opened."""
+    """First picture with motion, in µs of the device's clock since the conversation was opened."""
     opened_us: int = 0
     started_us: int = 0
     finished_us: int = 0
-    """When its first and its last sample were heard, as the device told it, in µs of the device's clock."""
+    """Reported times of its first and last audible sample, in µs of the device's clock."""
 
 
 class FastDevice:
-    """Attach it with `attached`; `step` plays, and is called as often as time should pass."""
+    """Attach it with `attached`; each call of `step` plays 10 ms."""
 
     def __init__(
         self,
@@ -106,9 +106,9 @@ class FastDevice:
         make_motion_decoder: Callable[[MotionFormat], MotionDecoder] | None = None,
         rate_hz: int = 48_000,
     ) -> None:
-        """`make_motion_decoder`: others than `StampedDecoder`, for motion that is not a stand-in Motion Server's."""
+        """`make_motion_decoder`: replaces `StampedDecoder` for motion that is not from a stand-in Motion Server."""
         self.heard: list[Pcm] | None = None
-        """What is played from here on, where it is set to a list."""
+        """Samples played from here on, if set to a list."""
         self.now_us = 1_000_000
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.decoders: list[StampedDecoder] = []
@@ -125,12 +125,12 @@ class FastDevice:
         self._whole: dict[str, Reassembler] = {}
 
     async def attach(self) -> None:
-        """Say hello."""
+        """Send hello."""
         hello = Hello(self._device_id, 1, "fast", tuple(Codec), self._sink.rate_hz, tuple(MotionEncoding), self.playback.buffer_credit())
         await self._port.send(hello)
 
     async def listen(self) -> None:
-        """Take what the relay says, until cancelled."""
+        """Process messages of the relay until cancelled."""
         while (message := await self._port.receive()) is not None:
             match message:
                 case MediaMessage():
@@ -142,7 +142,7 @@ class FastDevice:
                 case EventAck():
                     self._outbox.acknowledge(message.event_id)
                 case GoAway() | JoinedMessages():
-                    pass  # hello does not say that it takes joined ones
+                    pass  # hello does not offer to accept joined ones
                 case _:
                     if isinstance(message, ConversationOpen):
                         self.seen[message.conversation_id].opened_us = self.now_us
@@ -155,7 +155,7 @@ class FastDevice:
                     self._player.handle(message, self.now_us)
 
     async def play(self, speed: float) -> None:
-        """Let time pass `speed` times as fast as it does, or as fast as it can be done, until cancelled."""
+        """Advance the clock at `speed` times real time, or as fast as possible, until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         bout = min(max(round(speed * LEISURE_S * 1e6 / PERIOD_US), 1), MAX_BOUT)
@@ -166,12 +166,12 @@ class FastDevice:
             await asyncio.sleep(max(due - loop.time(), LEISURE_S))
 
     async def until(self, now_us: int) -> None:
-        """Wait until its clock has come so far, however long that takes; `play` is at work meanwhile."""
+        """Wait until its clock has reached the given time, however long that takes; `play` runs meanwhile."""
         while self.now_us < now_us:  # noqa: ASYNC110
             await asyncio.sleep(LEISURE_S)
 
     async def step(self) -> None:
-        """Play the next 10 ms, look at the face, and say what follows."""
+        """Play the next 10 ms, update the face, and send the resulting messages."""
         self._sink.step(self.now_us)
         if self.heard is not None:
             self.heard += self._sink.blocks
@@ -181,7 +181,7 @@ class FastDevice:
         self.now_us += PERIOD_US
 
     async def talk(self) -> None:
-        """Say what there is to say, without time passing."""
+        """Send pending messages without advancing time."""
         for output in self.playback.tick(self.now_us):
             self._outbox.put(output)
             if isinstance(output, ConversationEvent) and isinstance(output.body, Finished):

@@ -1,4 +1,4 @@
-"""Audio and motion in the order in which they are published."""
+"""Audio and motion in their publishing order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = 2
 )
 @settings(max_examples=100, deadline=None)
 def test_nothing_is_lost_and_motion_comes_first(pushes: list[tuple[int, int]], keyframes_per_second: float) -> None:
-    """All samples and rows come out in order; before the end, sound never overtakes the motion of its moment."""
+    """All samples and rows are returned in order; before the end, sound never precedes motion of the same time."""
     out = Interleaver(RATE_HZ, keyframes_per_second)
     samples = np.arange(sum(push[0] for push in pushes)).astype(np.int16)
     rows = np.arange(NAMES * sum(push[1] for push in pushes), dtype=np.float32).reshape(-1, NAMES)
@@ -48,7 +48,7 @@ def test_nothing_is_lost_and_motion_comes_first(pushes: list[tuple[int, int]], k
 
 
 def test_sound_waits_for_its_motion() -> None:
-    """Sound alone stays inside until its motion is known or nothing follows."""
+    """Sound alone is held until its motion is known or the input has ended."""
     out = Interleaver(RATE_HZ, 30.0)
     out.push_audio(np.zeros(RATE_HZ, np.int16))
     assert out.take() == []
@@ -60,7 +60,7 @@ def test_sound_waits_for_its_motion() -> None:
 
 
 def test_sound_that_is_due_does_not_wait() -> None:
-    """It goes in pieces as far as it is due, and its motion follows as soon as it is there."""
+    """It is returned in pieces as it becomes due, and its motion follows when available."""
     out = Interleaver(RATE_HZ, 30.0)
     out.push_audio(np.zeros(2_000, np.int16))
     due = out.take(due_frames=1_700)

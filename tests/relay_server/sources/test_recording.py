@@ -23,7 +23,7 @@ SMALL = json.dumps(recording((3, 4), 8_000)).encode()
 
 
 def assert_motion_before_sound(performed: Performed, sample_rate_hz: int) -> None:
-    """Sound never overtakes its motion."""
+    """Check that sound never precedes its motion."""
     heard_s = shown_s = 0.0
     for item in performed.items:
         if isinstance(item, AudioChunk):
@@ -34,7 +34,7 @@ def assert_motion_before_sound(performed: Performed, sample_rate_hz: int) -> Non
 
 
 async def test_payloads_pass_bit_for_bit(tmp_path: Path) -> None:
-    """Audio and motion are those of the file, motion in time."""
+    """Audio and motion are those of the file; motion is in time."""
     path = write_recording(tmp_path / "made.json", (50, 100, 57))
     performance = await RecordingSource().perform(FileSpeech(path))
     performed = await read_all(performance)
@@ -49,7 +49,7 @@ async def test_payloads_pass_bit_for_bit(tmp_path: Path) -> None:
 
 
 async def test_real_recording_passes_bit_for_bit() -> None:
-    """20.3 s and 507 keyframes of the real thing."""
+    """20.3 s and 507 keyframes of a real recording."""
     path = shared_data("avatarkit-recording-16k.json")
     document = json.loads(path.read_text())
     performed = await read_all(await RecordingSource().perform(FileSpeech(path)))
@@ -60,7 +60,7 @@ async def test_real_recording_passes_bit_for_bit() -> None:
 
 
 def changed(**values: object) -> bytes:
-    """The small recording with other values; None takes a key away."""
+    """The small recording with other values; None removes a key."""
     document = json.loads(SMALL) | values
     return json.dumps({key: value for key, value in document.items() if value is not None}).encode()
 
@@ -92,7 +92,7 @@ def changed(**values: object) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_recording_says_why(data: bytes, text: str) -> None:
-    """Each fault has a text of its own, with the key that is wrong."""
+    """Each fault has its own text, with the invalid key."""
     with pytest.raises(RecordingError, match=text):
         parse_recording(data)
 
@@ -100,7 +100,7 @@ def test_what_is_no_recording_says_why(data: bytes, text: str) -> None:
 @given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=5))
 @settings(max_examples=100, deadline=None)
 def test_mutated_recordings_never_crash(changes: list[tuple[int, int]]) -> None:
-    """A recording that still can be played, or `RecordingError`."""
+    """A playable recording, or `RecordingError`."""
     data = bytearray(SMALL)
     for position, value in changes:
         data[position] = value
@@ -112,7 +112,7 @@ def test_mutated_recordings_never_crash(changes: list[tuple[int, int]]) -> None:
 
 
 async def test_file_that_is_no_recording(tmp_path: Path) -> None:
-    """A caller is told the file's name, not its place."""
+    """The error contains the file's name, not its path."""
     path = tmp_path / "notes.json"
     path.write_text("{}")
     with pytest.raises(SourceError, match=r"notes\.json is not motion that can be played: it is JSON, but") as caught:
@@ -122,7 +122,7 @@ async def test_file_that_is_no_recording(tmp_path: Path) -> None:
 
 
 async def test_file_that_is_not_there(tmp_path: Path) -> None:
-    """Nor where it was looked for."""
+    """Nor the path that was searched."""
     with pytest.raises(SourceError, match=r"none\.json cannot be read") as caught:
         await RecordingSource().perform(FileSpeech(tmp_path / "none.json"))
     assert caught.value.fault.reason is Reason.SPEECH_FILE_UNKNOWN
@@ -130,6 +130,6 @@ async def test_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 async def test_text_is_refused() -> None:
-    """A recording is a file."""
+    """A recording must be a file."""
     with pytest.raises(SourceError, match="takes a file"):
         await RecordingSource().perform(TextSpeech("Hello"))

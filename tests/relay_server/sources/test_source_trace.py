@@ -1,4 +1,4 @@
-"""Spans of what a source did."""
+"""Spans of a source's work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.lab.spans import listen
 
 
 def test_what_is_open_ends_with_the_performance() -> None:
-    """Nothing is left without its parent, and each ends once."""
+    """No span is left without its parent, and each ends once."""
     told = listen()
     trace = SourceTrace(told.telemetry.tracer, "spatius", lambda: 5_000_000)
     session, request = trace.begin("source.session"), trace.begin("source.request", {"avatar.source.session": 1})
@@ -25,7 +25,7 @@ def test_what_is_open_ends_with_the_performance() -> None:
 
 
 def test_conversation_comes_under_it() -> None:
-    """While its context is active, and a performance comes under the caller's."""
+    """While its context is active; a performance becomes a child of the caller's span."""
     told = listen()
     outer = SourceTrace(told.telemetry.tracer, "spatius", lambda: 0)
     with active(outer.context):
@@ -36,7 +36,7 @@ def test_conversation_comes_under_it() -> None:
 
 
 def test_off_without_a_tracer() -> None:
-    """Nothing is active then, and nothing is told."""
+    """Then no span is active and none is reported."""
     trace = SourceTracing().begin("spatius")
     trace.end(trace.begin("source.session"))
     trace.close()

@@ -1,4 +1,4 @@
-"""Source `speech`: text, spoken by espeak-ng. Runs on the real library; skips if it is not installed."""
+"""Source `speech`: text spoken by espeak-ng. Uses the real library; skips if it is not installed."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ def test_phonemes_and_their_times(library: Espeak) -> None:
 
 
 def test_stress_and_language_marks_are_no_phonemes() -> None:
-    """espeak-ng 1.52 writes stress within phonemes; a switch of language is an event in all versions."""
+    """espeak-ng 1.52 writes stress within phonemes; a language switch is an event in all versions."""
     starts = [(0, "b"), (10, "ˈɑː"), (20, "(en)"), (30, "ˌm"), (40, ""), (50, "(de)")]
     assert phonemes_of(starts, 60, 10) == (Phoneme("b", 0, 1), Phoneme("ɑː", 1, 3), Phoneme("m", 3, 4), Phoneme("", 4, 6))
 
 
 def test_a_length_or_a_tone_that_comes_alone_is_no_phoneme() -> None:
-    """Some languages tell them so; the sound before goes on."""
+    """Some languages report them separately; the sound before continues."""
     starts = [(0, "a"), (10, "ː"), (20, "51"), (30, "ʲ")]
     assert phonemes_of(starts, 40, 10) == (Phoneme("a", 0, 3), Phoneme("ʲ", 3, 4))
 
 
 def test_words_of_another_language(library: Espeak) -> None:
-    """The mark of the switch from German to English does not move the mouth."""
+    """The marker of the switch from German to English does not move the mouth."""
     phonemes = [phoneme.ipa for phoneme in library.speak("Der Download ist fertig.", Voice("de")).phonemes]
     assert "aʊ" in phonemes
     assert [ipa for ipa in phonemes if "(" in ipa] == []
 
 
 def test_phoneme_times_are_those_of_the_sound(library: Espeak) -> None:
-    """The vowel of "sass" is loud where its phoneme says, the hisses around it are not voiced."""
+    """The vowel of "sass" is loud at its phoneme's time, the hisses around it are unvoiced."""
     spoken = library.speak("sass", Voice("en-us"))
     (vowel,) = [phoneme for phoneme in spoken.phonemes if phoneme.ipa.startswith("æ")]
     power = spoken.samples.astype(np.float64) ** 2
@@ -75,7 +75,7 @@ def test_phoneme_times_are_those_of_the_sound(library: Espeak) -> None:
 
 
 def test_unknown_voice(library: Espeak) -> None:
-    """A voice that is not there is said by name."""
+    """The error names the missing voice."""
     with pytest.raises(EspeakError, match="no voice 'klingon-7'"):
         library.speak("Hello.", Voice("klingon-7"))
 
@@ -91,14 +91,14 @@ def test_library_survives_an_unknown_voice(library: Espeak) -> None:
     "text", ["\0\0", "😀", "<speak><audio src='/etc/passwd'/></speak>", "[[b@b]]", "\ud800", "﷽" * 50, "a" * 300, "( ) - ..."]
 )
 def test_strange_text_is_harmless(library: Espeak, text: str) -> None:
-    """Text is text: no markup, no phoneme codes, nothing that hangs."""
+    """Text is plain text: no markup, no phoneme codes, nothing that hangs."""
     spoken = library.speak(text, Voice("en-us"))
     assert spoken.samples.size < 120 * spoken.rate_hz
 
 
 @pytest.mark.usefixtures("library")
 async def test_performance() -> None:
-    """PCM at the library's rate and weights, in bursts, as long as each other, motion in time."""
+    """PCM at the library's rate and weights, in bursts, of equal length, motion in time."""
     performance = await SpeechSource().perform(TextSpeech("My lips move. Maybe you see it!"))
     assert performance.audio_format.codec is Codec.PCM_S16LE
     assert performance.audio_format.sample_rate_hz == espeak.load().rate_hz
@@ -111,20 +111,20 @@ async def test_performance() -> None:
 
 
 class PlainEspeak:
-    """Speaks each character of a piece as 1,000 samples of its code, without the flutter of the real one."""
+    """Speaks each character of a piece as 1,000 samples of its code, without the jitter of the real library."""
 
     def rate(self) -> int:
-        """As the real one."""
+        """Same as the real rate."""
         return 22_050
 
     def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
-        """The voice makes no difference."""
+        """Speak a piece; the voice is ignored."""
         samples = np.repeat(np.array([ord(letter) for letter in text], np.int16), 1_000)
         return Spoken(self.rate(), samples, (Phoneme("a", 0.0, samples.size / self.rate()),))
 
 
 async def test_no_sample_is_lost_between_pieces() -> None:
-    """The sound is that of all pieces, one after the other, and motion is in time over their borders."""
+    """The sound is that of all pieces in sequence, and motion is in time across their borders."""
     source = SpeechSource(Voice("en-us"), PlainEspeak())
     performed = await assert_motion_is_in_time(await source.perform(TextSpeech("One. Two three! Four?")))
     assert performed.audio == PlainEspeak().speak("One.Two three!Four?", Voice()).samples.astype("<i2").tobytes()
@@ -132,9 +132,9 @@ async def test_no_sample_is_lost_between_pieces() -> None:
 
 @pytest.mark.usefixtures("library")
 async def test_many_speak_at_once() -> None:
-    """The library is not re-entrant; conversations do not mix: each has the mouth that it has alone.
+    """The library is not re-entrant; conversations do not mix: each has the same mouth motion as if alone.
 
-    Nearly: the library's voice flutters, times differ by a few samples from call to call.
+    Nearly: the library's voice has jitter; times differ by a few samples between calls.
     """
     texts = ["One, two, three.", "Bob and my mother.", "Good evening."]
     source = SpeechSource()
@@ -153,7 +153,7 @@ async def test_many_speak_at_once() -> None:
 
 @pytest.mark.usefixtures("library")
 async def test_another_voice_speaks_another_language() -> None:
-    """The voice is the source's."""
+    """The voice is a setting of the source."""
     english = await read_all(await SpeechSource(Voice("en-us")).perform(TextSpeech("Guten Tag")))
     german = await read_all(await SpeechSource(Voice("de")).perform(TextSpeech("Guten Tag")))
     assert english.motion != german.motion
@@ -170,7 +170,7 @@ async def test_another_voice_speaks_another_language() -> None:
     ],
 )
 async def test_speech_that_can_not_be_spoken(speech: TextSpeech | FileSpeech, text: str) -> None:
-    """Refused before anything begins."""
+    """Refused before anything is started."""
     with pytest.raises(SourceError, match=text) as caught:
         await SpeechSource().perform(speech)
     assert caught.value.fault.reason is Reason.SPEECH_MISSING
@@ -178,7 +178,7 @@ async def test_speech_that_can_not_be_spoken(speech: TextSpeech | FileSpeech, te
 
 @pytest.mark.usefixtures("library")
 async def test_unknown_voice_fails_the_performance() -> None:
-    """With a reason of its own, and names that were probably meant."""
+    """With its own reason, and likely intended names."""
     performance = await SpeechSource(Voice("klingon-7")).perform(TextSpeech("Hello"))
     with pytest.raises(SourceError, match="no voice") as caught:
         await read_all(performance)
@@ -190,7 +190,7 @@ async def test_unknown_voice_fails_the_performance() -> None:
     [("germn", "did you mean de"), ("en-ux", "en-us"), ("de+f33", "de+f3"), ("xx", "espeak-ng --voices"), ("", "espeak-ng --voices")],
 )
 def test_an_unknown_voice_is_refused_with_near_matches(library: Espeak, name: str, near: str) -> None:
-    """By the language's name as well as by its code; an unknown variant would be left out silently."""
+    """A language is accepted by name or code; the library itself would silently ignore an unknown variant."""
     with pytest.raises(VoiceError, match=re.escape(near)):
         library.speak("Hello.", Voice(name))
     assert library.speak("Hello.", Voice("de+f3")).samples.size
@@ -198,7 +198,7 @@ def test_an_unknown_voice_is_refused_with_near_matches(library: Espeak, name: st
 
 @pytest.mark.usefixtures("library")
 async def test_rate_and_pitch_are_the_speechs_or_the_sources() -> None:
-    """Twice the words in less time; out of range is refused before anything begins."""
+    """Twice the words in less time; a value out of range is refused before anything is started."""
 
     async def bytes_of(wish: VoiceWish, voice: Voice | None = None) -> int:
         performed = await read_all(await SpeechSource(voice).perform(TextSpeech("One, two, three, four.", wish)))
@@ -215,7 +215,7 @@ async def test_rate_and_pitch_are_the_speechs_or_the_sources() -> None:
 
 @pytest.mark.usefixtures("library")
 async def test_ssml_is_spoken_in_one_piece() -> None:
-    """Its pauses are heard, its tags are not; where it is not SSML the same is read out."""
+    """Its pauses are audible, its tags are not; without the SSML flag the same text is read out."""
     text = '<speak>One. <break time="2s"/> Two.</speak>'
     performed = await read_all(await SpeechSource().perform(TextSpeech(text, is_ssml=True)))
     plain = await read_all(await SpeechSource().perform(TextSpeech("One. Two.")))
@@ -225,7 +225,7 @@ async def test_ssml_is_spoken_in_one_piece() -> None:
 
 
 async def test_a_phoneme_of_which_nothing_is_known_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """By its letter, whatever conversation it comes in."""
+    """By its letter, once over all conversations."""
 
     class Strange(PlainEspeak):
         def speak(self, text: str, voice: Voice, *, is_ssml: bool = False) -> Spoken:
@@ -238,7 +238,7 @@ async def test_a_phoneme_of_which_nothing_is_known_is_told_once(caplog: pytest.L
 
 
 class MissingEspeak(PlainEspeak):
-    """Not installed."""
+    """The library is not installed."""
 
     def rate(self) -> int:
         """Always fails."""
@@ -246,7 +246,7 @@ class MissingEspeak(PlainEspeak):
 
 
 async def test_missing_library() -> None:
-    """Says what to install."""
+    """The error names the package to install."""
     with pytest.raises(SourceError, match="install Debian's libespeak-ng1") as caught:
         await SpeechSource(Voice("en-us"), MissingEspeak()).perform(TextSpeech("Hello"))
     assert caught.value.fault.reason is Reason.SOURCE_FAILED
@@ -255,7 +255,7 @@ async def test_missing_library() -> None:
 @given(st.text(max_size=2_000))
 @settings(max_examples=100, deadline=None)
 def test_pieces_are_short_and_hold_all_words(text: str) -> None:
-    """Cut anywhere but never lost."""
+    """Words may be cut but are never lost."""
     pieces = list(split_text(text))
     assert all(0 < len(piece) <= MAX_PIECE_CHARACTERS for piece in pieces)
 
@@ -266,5 +266,5 @@ def test_pieces_are_short_and_hold_all_words(text: str) -> None:
 
 
 def test_sentences_are_pieces() -> None:
-    """So that the first sound comes early."""
+    """The first sound is therefore early."""
     assert list(split_text("One. Two three!\nFour")) == ["One.", "Two three!", "Four"]

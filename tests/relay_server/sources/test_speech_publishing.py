@@ -1,4 +1,4 @@
-"""Performances: a source's items become an avatar's verbs, whatever the source does; and `Speak` with its file names."""
+"""Performances: a source's items are published through an avatar, whatever the source does; and `Speak` with its file names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FAILURE = SourceError(Fault(Reason.SOURCE_FAILED, "the service went away"))
 
 
 class ScriptedSource:
-    """Performs a script: items, and errors where it says so. Remembers what it was asked, and that it was closed."""
+    """Performs a script of items and errors. Records its requests and whether it was closed."""
 
     def __init__(self, *script: Item, name: str = "scripted", repeat: bool = False) -> None:
         self.name = name
@@ -78,7 +78,7 @@ class ScriptedSource:
 
 
 async def perform(relay: FakeRelay, publisher: Publisher, *script: Item) -> str:
-    """A script from beginning to end; returns the conversation."""
+    """Perform a script from beginning to end; return the conversation."""
     rendition = PublishedSpeech(publisher, await ScriptedSource(*script).perform(TextSpeech("hi")), ("lobby",), OnPlaying.REPLACE)
     conversation_id = await rendition.begin()
     await rendition.finish()
@@ -87,7 +87,7 @@ async def perform(relay: FakeRelay, publisher: Publisher, *script: Item) -> str:
 
 
 async def test_all_items_are_published_and_the_end_is_said() -> None:
-    """Motion is shorter than the sound; a source knows when it is through, so nothing waits for more."""
+    """Motion is shorter than the sound; the source has ended, so nothing waits for more motion."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         conversation_id = await perform(relay, publisher, SOUND, MOTION, SOUND, SOUND)
@@ -97,7 +97,7 @@ async def test_all_items_are_published_and_the_end_is_said() -> None:
 
 
 async def test_motion_before_the_first_sound_is_kept() -> None:
-    """It needs the conversation's id, which sound opens."""
+    """Motion needs the conversation's id, and the first sound opens the conversation."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         await perform(relay, publisher, MOTION, MOTION, SOUND)
@@ -106,7 +106,7 @@ async def test_motion_before_the_first_sound_is_kept() -> None:
 
 @pytest.mark.parametrize("script", [(LOST, SOUND, SOUND), (MOTION, LOST, SOUND, SOUND), (SOUND, MOTION, LOST, SOUND)])
 async def test_lost_motion_goes_on_with_sound_only(script: tuple[Item, ...]) -> None:
-    """Wherever its source lost it: the devices know, the sound is whole, and the end is said."""
+    """Wherever the motion is lost: devices are notified, the sound is complete, and the end is sent."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         conversation_id = await perform(relay, publisher, *script)
@@ -116,7 +116,7 @@ async def test_lost_motion_goes_on_with_sound_only(script: tuple[Item, ...]) -> 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
-    """With its conversation's id, also if the source tells before the first sound."""
+    """With its conversation's id, even if the source reports it before the first sound."""
     relay, told = FakeRelay(), list[tuple[str, Fault]]()
     irregular = Fault(Reason.AUDIO_IRREGULAR, "a page is missing")
     script: list[Item] = [SOUND, MOTION, SOUND]
@@ -134,7 +134,7 @@ async def test_irregular_sound_is_reported_and_goes_on(place: int) -> None:
 
 @pytest.mark.parametrize("asked", [AS_MOTION_SAYS, Expression(ExpressionPreset.ANGRY, 0.25)])
 async def test_the_mood_of_the_performance_unless_the_caller_has_one(asked: Expression) -> None:
-    """On the wire, in the opening."""
+    """Sent in the opening."""
     relay, own = FakeRelay(), Expression(ExpressionPreset.SAD, 0.5)
     async with relay.publisher() as publisher:
         performance = replace(await ScriptedSource(SOUND).perform(TextSpeech("hi")), expression=own)
@@ -146,7 +146,7 @@ async def test_the_mood_of_the_performance_unless_the_caller_has_one(asked: Expr
 
 
 async def test_bad_motion_midway_goes_on_with_sound_only() -> None:
-    """What came before stays, what comes after is ignored, the sound is whole."""
+    """Earlier motion stays, later motion is ignored, the sound is complete."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         conversation_id = await perform(relay, publisher, SOUND, MOTION, MotionChunk(b"abc"), SOUND, MOTION, SOUND)
@@ -157,7 +157,7 @@ async def test_bad_motion_midway_goes_on_with_sound_only() -> None:
 
 @pytest.mark.parametrize("failure", [FAILURE, SourceError(Fault(Reason.SPEECH_FILE_INVALID, "damaged in the middle"))])
 async def test_a_source_that_fails_midway_ends_its_conversation(failure: SourceError) -> None:
-    """A face never hangs: what was said plays out."""
+    """A face never hangs: published media plays out."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         conversation_id = await perform(relay, publisher, SOUND, MOTION, failure)
@@ -174,7 +174,7 @@ async def test_a_source_that_fails_midway_ends_its_conversation(failure: SourceE
     ],
 )
 async def test_a_source_without_sound_opens_nothing(script: tuple[Item, ...], reason: Reason) -> None:
-    """Its fault reaches the caller, and it is closed."""
+    """The caller gets its fault, and it is closed."""
     relay = FakeRelay()
     source = ScriptedSource(*script)
     async with relay.publisher() as publisher:
@@ -187,7 +187,7 @@ async def test_a_source_without_sound_opens_nothing(script: tuple[Item, ...], re
 
 
 async def test_a_conversation_that_others_end_stops_its_source() -> None:
-    """A source that would go on forever is closed, and nothing more is published."""
+    """A source that would never end is closed, and nothing more is published."""
     relay = FakeRelay()
     source = ScriptedSource(SOUND, repeat=True)
     async with relay.publisher() as publisher:
@@ -202,7 +202,7 @@ async def test_a_conversation_that_others_end_stops_its_source() -> None:
 
 
 async def test_an_interrupted_rendition_opens_nothing_more() -> None:
-    """Though its source would go on forever, and its avatar would open a new conversation for the next sound."""
+    """Although its source would never end, and its avatar would open a new conversation for the next sound."""
     relay = FakeRelay()
     endless = ScriptedSource(SOUND, repeat=True)
     async with relay.publisher() as publisher:
@@ -224,7 +224,7 @@ NO_VOICES: Mapping[str, str] = {}
 
 
 class Room:
-    """A desk with three sources, and a folder of files."""
+    """A service with three sources, and a folder of files."""
 
     def __init__(
         self, publisher: Publisher, tasks: asyncio.TaskGroup, folder: Path | None, *script: Item, voices: Mapping[str, str] = NO_VOICES
@@ -238,7 +238,7 @@ class Room:
 
 
 async def test_speak_returns_conversation_and_trace_and_goes_on_behind() -> None:
-    """The rest is published after the answer."""
+    """The rest is published after the reply."""
     relay = FakeRelay()
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with Publisher(relay.connect, trace=lambda _: TraceContext(traceparent)) as publisher, asyncio.TaskGroup() as tasks:
@@ -253,7 +253,7 @@ async def test_speak_returns_conversation_and_trace_and_goes_on_behind() -> None
 
 
 async def test_a_target_has_a_voice_unless_the_call_names_one() -> None:
-    """The rest of what the call wants stays."""
+    """Other parameters of the call are kept."""
     relay = FakeRelay()
     async with relay.publisher() as publisher, asyncio.TaskGroup() as tasks:
         room = Room(publisher, tasks, None, SOUND, voices={"lobby": "de"})
@@ -264,7 +264,7 @@ async def test_a_target_has_a_voice_unless_the_call_names_one() -> None:
 
 
 async def test_files_go_to_the_source_of_their_kind(tmp_path: Path) -> None:
-    """By the end of their name, whatever its case."""
+    """Selected by suffix, ignoring case."""
     relay = FakeRelay()
     async with relay.publisher() as publisher, asyncio.TaskGroup() as tasks:
         room = Room(publisher, tasks, tmp_path, SOUND)
@@ -296,7 +296,7 @@ BAD_NAMES = {
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 async def test_a_name_never_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
-    """No paths, no hidden files, no links to elsewhere, nothing but regular files of known kinds."""
+    """No paths, no hidden files, no links that leave the folder, only regular files of known types."""
     folder = tmp_path / "speech"
     (folder / "sub").mkdir(parents=True)
     (tmp_path / "secret.wav").touch()
@@ -316,14 +316,14 @@ async def test_a_name_never_leads_out_of_the_folder(name: str, tmp_path: Path) -
 
 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
-    """It leads to a file that may be spoken anyway."""
+    """It leads to a file that is allowed anyway."""
     (tmp_path / "real.wav").touch()
     (tmp_path / "alias.wav").symlink_to("real.wav")
     assert find_speech_file(tmp_path, "alias.wav") == tmp_path / "real.wav"
 
 
 async def test_speak_without_words_or_folder_says_so() -> None:
-    """Three ways of having nothing to say."""
+    """Three requests with nothing to speak."""
     async with FakeRelay().publisher() as publisher, asyncio.TaskGroup() as tasks:
         room = Room(publisher, tasks, None, FAILURE)
         for said, reason in (
@@ -346,7 +346,7 @@ class UnknownDeviceRelay(FakeRelay):
 
 
 async def test_speak_to_an_unknown_device_is_refused() -> None:
-    """With the relay's reason; the source stops."""
+    """With the relay's reason; the source is stopped."""
     relay = UnknownDeviceRelay()
     async with relay.publisher() as publisher, asyncio.TaskGroup() as tasks:
         room = Room(publisher, tasks, None, SOUND, SOUND)
@@ -357,7 +357,7 @@ async def test_speak_to_an_unknown_device_is_refused() -> None:
 
 
 async def test_performances_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound a caller is told to come again; `stop` ends all."""
+    """Beyond the bound a caller is asked to retry later; `stop` ends all."""
     monkeypatch.setattr(performance_module, "MAX_PERFORMANCES", 2)
     async with FakeRelay().publisher() as publisher, asyncio.TaskGroup() as tasks:
         endless = ScriptedSource(SOUND, repeat=True)
@@ -372,7 +372,7 @@ async def test_performances_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_sources_own_bug_breaks_off_one_performance_only() -> None:
-    """It is logged, its conversation is interrupted, the desk goes on."""
+    """It is logged, its conversation is interrupted, and the service continues."""
     relay = FakeRelay()
     async with relay.publisher() as publisher, asyncio.TaskGroup() as tasks:
         await Room(publisher, tasks, None, SOUND, ZeroDivisionError("a bug")).speak(text="hi")

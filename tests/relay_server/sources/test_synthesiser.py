@@ -1,4 +1,4 @@
-"""espeak-ng in a process of its own: it may crash or hang, its relay may not."""
+"""espeak-ng in its own process: it may crash or hang, the relay may not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ for line in sys.stdin:
     if "cut" in line: sys.stdout.buffer.write(LENGTHS.pack(5, 5) + b"{}"); sys.stdout.buffer.flush(); os._exit(0)
     answer(b'{"rate_hz": 8000, "phonemes": [["a", 0, 0.5]]}', b"\\x01\\x00" * 4000)
 """
-"""Behaves as the text asks."""
+"""Behaves as the text requests."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def process() -> Iterator[EspeakProcess]:
 
 
 def test_pieces_are_spoken(process: EspeakProcess) -> None:
-    """Samples and phonemes come over."""
+    """Samples and phonemes are returned."""
     spoken = process.speak("hello", Voice("en-us"))
     assert process.rate() == spoken.rate_hz == 8_000
     np.testing.assert_array_equal(spoken.samples, np.ones(4_000))
@@ -49,14 +49,14 @@ def test_pieces_are_spoken(process: EspeakProcess) -> None:
 
 @pytest.mark.parametrize(("text", "status"), [("crash", "-11"), ("garbage", "-9"), ("cut", "0|-9")])
 def test_a_worker_that_dies_fails_its_piece_and_is_replaced(process: EspeakProcess, text: str, status: str) -> None:
-    """The next piece is spoken by another one."""
+    """A new worker speaks the next piece."""
     with pytest.raises(EspeakError, match=rf"failed on this text \(exit status ({status})\)"):
         process.speak(text, Voice("en-us"))
     assert process.speak("hello", Voice("en-us")).samples.size == 4_000
 
 
 def test_a_worker_that_hangs_is_ended(process: EspeakProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has so long and no longer."""
+    """Ended after its time limit."""
     process.rate()
     monkeypatch.setattr(synthesiser, "PIECE_LIMIT_S", 0.2)
     with pytest.raises(EspeakError, match="failed on this text"):
@@ -64,20 +64,20 @@ def test_a_worker_that_hangs_is_ended(process: EspeakProcess, monkeypatch: pytes
 
 
 def test_closed_process_starts_again(process: EspeakProcess) -> None:
-    """Closing is no end."""
+    """A closed process can be started again."""
     assert process.rate() == 8_000
     process.close()
     assert process.rate() == 8_000
 
 
 def test_worker_that_can_not_start() -> None:
-    """Says so, and leaves nothing behind."""
+    """Reports the failure and leaves nothing behind."""
     with pytest.raises(EspeakError, match="failed on this text"):
         EspeakProcess((sys.executable, "-c", "raise SystemExit(3)")).rate()
 
 
 def test_real_worker() -> None:
-    """The library itself in its process says what it says here."""
+    """The library in its process returns the same as in this one."""
     try:
         library = espeak.load()
     except EspeakError as error:
@@ -94,7 +94,7 @@ def test_real_worker() -> None:
 
 
 def test_missing_library_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first answer says what to install."""
+    """The first reply names the package to install."""
 
     def missing() -> espeak.Espeak:
         raise EspeakError("install Debian's libespeak-ng1")

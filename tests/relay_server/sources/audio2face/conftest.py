@@ -1,4 +1,4 @@
-"""For all tests of the source `audio2face`."""
+"""Fixtures for all tests of the source `audio2face`."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from relay_server.sources.audio2face import clip
 
 @pytest.fixture(autouse=True)
 def no_pause_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests do not wait before the service is called again."""
+    """Remove the delay before the service is called again."""
     monkeypatch.setattr(clip, "RETRY_AFTER_MS", 1)

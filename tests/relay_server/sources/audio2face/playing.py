@@ -10,12 +10,12 @@ from relay_server.connections.relay import Relay
 from tests.relay_server.sources.fast_device import FastDevice, Seen
 
 SPEED = 50.0
-"""Times faster than time passes."""
+"""Playback speed as a multiple of real time."""
 
 
 @asynccontextmanager
 async def playing(relay: Relay, *devices: FastDevice, speed: float = SPEED) -> AsyncIterator[None]:
-    """The relay runs and the devices play; what goes wrong within ends the test at once."""
+    """Run the relay and play on the devices; an error in either ends the test at once."""
     for device in devices:
         await device.attach()
     async with asyncio.TaskGroup() as group:
@@ -27,7 +27,7 @@ async def playing(relay: Relay, *devices: FastDevice, speed: float = SPEED) -> A
 
 
 async def until_finished(device: FastDevice, conversation_id: str) -> Seen:
-    """Wait until a device is done with a conversation, and give what it saw."""
+    """Wait until a device has finished a conversation, and return what it recorded."""
     async with asyncio.timeout(30):
         while not device.seen[conversation_id].finished:
             device.finished.clear()

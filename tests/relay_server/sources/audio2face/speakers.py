@@ -31,14 +31,14 @@ RATE_HZ = 16_000
 
 
 def noise(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
-    """Samples that differ."""
+    """Return samples that all differ."""
     return np.random.default_rng(7).integers(-9_000, 9_000, round(seconds * rate_hz)).astype("<i2").tobytes()
 
 
 class Speaker:
-    """A source that says what it is told, with motion that nobody wants.
+    """A source that yields the given sound, with motion that is ignored.
 
-    `irregular` goes before each sound; `error` breaks it off at the end.
+    `irregular` precedes each sound; `error` ends the speech with an error.
     """
 
     name = "speaker"
@@ -51,7 +51,7 @@ class Speaker:
         self._irregular = irregular
 
     async def perform(self, speech: Speech) -> Performance:
-        """Whatever the words."""
+        """Perform, ignoring the text."""
         return Performance(self.audio_format, MOTION_FORMAT, Pacing.BURST, self._items())
 
     async def _items(self) -> AsyncIterator[Item]:
@@ -69,7 +69,7 @@ class Speaker:
 
 @asynccontextmanager
 async def against(service: Audio2FaceService, speaker: Speaker, **settings: Any) -> AsyncIterator[Audio2FaceSource]:
-    """A source that speaks with this speaker to this service."""
+    """A source that combines this speaker and this service."""
     async with serving(service) as target:
         values: dict[str, Any] = {"target": target, "timeout_s": 0.3, **settings}
         source = Audio2FaceSource(Audio2FaceSettings(**values), text=speaker, audio=speaker)
@@ -82,7 +82,7 @@ async def against(service: Audio2FaceService, speaker: Speaker, **settings: Any)
 async def performed_against(
     trouble: Trouble, pcm: bytes, **settings: Any
 ) -> tuple[Performance, Performed, Audio2FaceService, Mapping[str, int]]:
-    """A whole performance of `pcm` against a service with this trouble."""
+    """Perform all of `pcm` against a service with this fault."""
     service = Audio2FaceService(trouble)
     async with against(service, Speaker(pcm), **settings) as source:
         performance = await source.perform(HELLO)

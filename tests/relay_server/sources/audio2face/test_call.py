@@ -1,4 +1,4 @@
-"""A call of the service whose own tasks fail."""
+"""A service call whose own tasks fail."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from relay_server.sources.audio2face.sound import ClipSound
 
 
 class BrokenCall:
-    """A call that cannot be written to, and answers nothing."""
+    """A call that cannot be written to and never answers."""
 
     def __init__(self) -> None:
         self.answer = asyncio.get_running_loop().create_future()
 
     def add_done_callback(self, callback: Any) -> None:
-        """It is never done by itself."""
+        """Do nothing: the call never completes by itself."""
 
     async def write(self, data: bytes) -> None:
-        """The bug."""
+        """Raise the bug."""
         raise ZeroDivisionError
 
     async def read(self) -> Any:
-        """Until it is cancelled."""
+        """Wait until cancelled."""
         return await self.answer
 
     def cancel(self) -> None:
-        """As grpc.aio does."""
+        """Behave as in grpc.aio."""
         self.answer.cancel()
 
 
 class BrokenChannel:
-    """Gives such a call."""
+    """Returns broken calls."""
 
     def stream_stream(self, _method: str) -> Any:
-        """A method."""
+        """Return a method that makes a broken call."""
         return lambda metadata: BrokenCall()
 
 

@@ -1,4 +1,4 @@
-"""The configuration file chooses the source: `Speak` on one device goes to the service, on another it does not."""
+"""The configuration file selects the source: `Speak` on one device uses the service, on another it does not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ source = "audio2face"
 
 @asynccontextmanager
 async def configured(service: Audio2FaceService, folder: Path) -> AsyncIterator[tuple[Relay, Speech, dict[str, FastDevice]]]:
-    """A relay by its file, with two devices."""
+    """A relay configured by a file, with two devices."""
     async with serving(service) as target:
         path = folder / "relay.toml"
         path.write_text(FILE.format(folder=CLIP.parent, target=target))
@@ -55,13 +55,13 @@ async def configured(service: Audio2FaceService, folder: Path) -> AsyncIterator[
 
 
 async def speak(speech: Speech, device: FastDevice, name: str) -> Seen:
-    """Say the clip, until it is finished."""
+    """Speak the clip, and wait until it has finished."""
     conversation_id, _ = await speech.speak(name, NamedSpeech(CLIP.name), OnPlaying.REPLACE)
     return await until_finished(device, conversation_id)
 
 
 async def test_each_device_speaks_with_the_source_of_its_own(tmp_path: Path) -> None:
-    """The lobby's face is the service's, the hall's is `local`'s."""
+    """The motion of `lobby` is the service's, that of `hall` is from `local`."""
     service = Audio2FaceService()
     async with configured(service, tmp_path) as (_, speech, devices):
         lobby = await speak(speech, devices["lobby"], "lobby")
@@ -77,7 +77,7 @@ async def test_each_device_speaks_with_the_source_of_its_own(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("trouble", [Trouble.NAN_WEIGHT, Trouble.UNAUTHENTICATED], ids=lambda trouble: trouble.name)
 async def test_operators_see_why_motion_is_lost(tmp_path: Path, trouble: Trouble) -> None:
-    """By its reason, among the events of the conversation, once; the sound is heard."""
+    """The reason appears once among the events of the conversation; the sound is played."""
     service = Audio2FaceService(trouble)
     async with configured(service, tmp_path) as (relay, speech, devices):
         with relay.watch(frozenset({"lobby"})) as watcher:
@@ -93,7 +93,7 @@ async def test_operators_see_why_motion_is_lost(tmp_path: Path, trouble: Trouble
 
 
 def test_service_that_is_not_set_up(tmp_path: Path) -> None:
-    """A device cannot have a source that has no table."""
+    """A device cannot use a source without a table."""
     path = tmp_path / "relay.toml"
     path.write_text('[devices.lobby]\nsource = "audio2face"\n')
     with pytest.raises(ConfigError, match=r"devices\.lobby\.source: 'audio2face' is not set up"):

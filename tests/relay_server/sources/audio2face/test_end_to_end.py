@@ -1,4 +1,4 @@
-"""Text to face: espeak-ng, the stand-in service, a relay, and a device that plays many times faster than time passes."""
+"""Text to face: espeak-ng, the stand-in service, a relay, and a device that plays many times faster than real time."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ CLIP = Path(espeak.__file__).parent / "assets" / "demo.wav"
 
 @dataclass
 class DecodedRows:
-    """The real decoder; keeps what it was given."""
+    """The real decoder; records its input."""
 
     real: MotionDecoder
     payloads: list[bytes] = field(default_factory=list)
 
     def make_track(self, keyframes_per_second: float) -> MotionTrack:
-        """The decoder's."""
+        """Forward to the decoder."""
         return self.real.make_track(keyframes_per_second)
 
     def complaint(self) -> Fault | None:
-        """The decoder's."""
+        """Forward to the decoder."""
         return self.real.complaint()
 
     def decode(self, data: bytes) -> Poses:
@@ -62,7 +62,7 @@ class DecodedRows:
 
 @dataclass
 class Rig:
-    """What stands."""
+    """The complete set-up."""
 
     source: Audio2FaceSource
     publisher: Publisher
@@ -71,7 +71,7 @@ class Rig:
     decoders: list[DecodedRows]
 
     async def speak(self, speech: Speech, on_playing: OnPlaying = OnPlaying.REPLACE) -> Seen:
-        """One conversation, until the device has finished."""
+        """Run one conversation until the device has finished it."""
         rendition = PublishedSpeech(self.publisher, await self.source.perform(speech), ("lobby",), on_playing)
         conversation_id = await rendition.begin()
         await rendition.finish()
@@ -80,7 +80,7 @@ class Rig:
 
 @asynccontextmanager
 async def rig(service: Audio2FaceService, *, speed: float = SPEED, timeout_s: float = 1.5) -> AsyncIterator[Rig]:
-    """Everything set up."""
+    """Set up everything."""
     decoders: list[DecodedRows] = []
 
     def remember(motion_format: MotionFormat) -> MotionDecoder:
@@ -99,7 +99,7 @@ async def rig(service: Audio2FaceService, *, speed: float = SPEED, timeout_s: fl
 
 
 async def test_text_reaches_the_device_with_the_face_of_the_service() -> None:
-    """Every row is the service's, in its place; the sound is heard to its end; one finished event."""
+    """Every row is the service's, at its time; the sound plays to its end; one finished event."""
     try:
         espeak.load()
     except EspeakError as error:
@@ -139,7 +139,7 @@ def assert_all_arrived(service: Audio2FaceService, house: Rig, seen: Seen) -> No
 
 @pytest.mark.parametrize("trouble", [*FAULTS, *FAULTS_MIDWAY], ids=lambda trouble: trouble.name)
 async def test_trouble_costs_the_motion_and_never_the_sound(trouble: Trouble) -> None:
-    """Whatever the service does: the device hears all of it, knows that no motion comes, and finishes once."""
+    """Whatever the service does: the device plays all sound, is notified that no motion follows, and finishes once."""
 
     async def speech() -> AsyncIterator[bytes]:
         yield SPEECH
@@ -151,13 +151,13 @@ async def test_trouble_costs_the_motion_and_never_the_sound(trouble: Trouble) ->
     assert (finished.reason, finished.interrupted) == ("completed", False)
     assert abs(finished.position_us - len(SPEECH) / 2 / RATE_HZ * 1e6) <= 20_000
     assert seen.opened is not None
-    covers_all = trouble is Trouble.NEVER_ENDS  # before it goes wrong: nothing is given up
+    covers_all = trouble is Trouble.NEVER_ENDS  # before the fault: nothing is given up
     assert seen.audio_only == (trouble in FAULTS_MIDWAY and not covers_all)
     assert (seen.opened.motion_format is None) == (trouble in FAULTS)
 
 
 async def test_silent_service_does_not_delay_the_end() -> None:
-    """In real time: the sound has no hole, the conversation is finished with its last sample, and the one behind it begins at once."""
+    """In real time: the sound has no gap, the conversation finishes with its last sample, and the next one begins at once."""
 
     async def speech() -> AsyncIterator[bytes]:
         yield SPEECH

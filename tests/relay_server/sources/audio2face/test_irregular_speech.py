@@ -1,4 +1,4 @@
-"""Speech about which the source that speaks it has something to tell."""
+"""Speech whose source reports irregularities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.relay_server.sources.performances import read_all
 
 @pytest.mark.parametrize("trouble", [Trouble.NONE, Trouble.NEVER_ANSWERS], ids=lambda trouble: trouble.name)
 async def test_what_is_irregular_about_the_speech_is_told(trouble: Trouble) -> None:
-    """All of it, whether there is motion or not."""
+    """All of it is reported, with or without motion."""
     irregular = Irregularity(Fault(Reason.AUDIO_IRREGULAR, "odd", "file"))
     async with against(Audio2FaceService(trouble), Speaker(noise(0.5), irregular=irregular)) as source:
         performed = await read_all(await source.perform(HELLO))

@@ -1,4 +1,4 @@
-"""The rate that time codes show."""
+"""The keyframe rate inferred from time codes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ RATES = [23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.0]
 
 @given(st.sampled_from(RATES), st.floats(0, 200))
 def test_exact_time_codes(rate: float, start_s: float) -> None:
-    """From anywhere in the speech."""
+    """Inferred from any part of the speech."""
     assert rate_of([start_s + index / rate for index in range(TIME_CODES)]) == rate
 
 
 @given(st.sampled_from([24.0, 25.0, 30.0, 50.0, 60.0]), st.integers(0, 5_000))
 def test_time_codes_in_milliseconds(rate: float, first: int) -> None:
-    """The whole rate is meant."""
+    """Rounds to the integer rate."""
     assert rate_of([round((first + index) / rate, 3) for index in range(TIME_CODES)]) == rate
 
 
@@ -37,7 +37,7 @@ def test_time_codes_in_milliseconds(rate: float, first: int) -> None:
     ],
 )
 def test_odd_time_codes(times: list[float], rate: float | None) -> None:
-    """None, going back, too dense, too sparse, unusual, jumping, one missing."""
+    """None, decreasing, too dense, too sparse, unusual, jumping, one missing."""
     assert rate_of(times) == rate
 
 

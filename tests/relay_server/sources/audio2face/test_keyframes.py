@@ -1,4 +1,4 @@
-"""Keyframes by their time codes, on an even grid."""
+"""Placement of keyframes by their time codes on a regular grid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def row(*weights: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=60), st.floats(-0.4, 0.4), st.sampled_from([24.0, 29.97, 30.0, 60.0]))
 @settings(max_examples=100, deadline=None)
 def test_each_keyframe_is_the_row_of_its_time(gaps: list[int], jitter: float, rate: float) -> None:
-    """Whatever is left out, and with times that are not quite even: bit for bit, and no row is missing between."""
+    """Holds for missing keyframes and slightly irregular times: rows are unchanged, and gaps have no missing rows."""
     indices = [index + total for index, total in enumerate(np.cumsum(gaps).tolist())]
     values = np.random.default_rng(1).random(len(indices)).astype(np.float32)
     line = KeyframeLine(rate, 1)
@@ -36,26 +36,26 @@ def test_each_keyframe_is_the_row_of_its_time(gaps: list[int], jitter: float, ra
 
 
 def test_gap_is_filled_on_a_line() -> None:
-    """Halfway is half of it."""
+    """Half of the difference is reached halfway."""
     line = KeyframeLine(10.0, 2)
     line.push(0.0, row(0.0, 1.0), LONG_S)
     np.testing.assert_allclose(line.push(0.4, row(1.0, 0.0), LONG_S)[:, 0], [0.25, 0.5, 0.75, 1.0])
 
 
 def test_late_first_keyframe_stands_from_the_start() -> None:
-    """There is nothing to come from."""
+    """There is no earlier row to interpolate from."""
     np.testing.assert_array_equal(KeyframeLine(10.0, 1).push(0.2, row(0.5), LONG_S)[:, 0], [0.5, 0.5, 0.5])
 
 
 def test_second_keyframe_of_a_row_is_passed_over() -> None:
-    """A service that is faster than the grid loses what has no place on it, and that is counted."""
+    """A service faster than the grid loses keyframes without a grid position; these are counted."""
     line = KeyframeLine(10.0, 1)
     assert [len(line.push(time_s, row(0.5), LONG_S)) for time_s in (0.0, 0.04, 0.1, 0.12)] == [1, 0, 1, 0]
     assert line.passed_over == 2
 
 
 def test_hold() -> None:
-    """The last row again, up to a length; nothing if there is none."""
+    """The last row is repeated up to a maximum length; nothing if there is none."""
     line = KeyframeLine(10.0, 1)
     assert line.hold(5).shape == (0, 1)
     line.push(0.0, row(0.5), LONG_S)
@@ -80,7 +80,7 @@ def test_hold() -> None:
     ],
 )
 def test_what_can_not_be_used(time_s: float, weights: np.ndarray[tuple[int], np.dtype[np.float32]], text: str) -> None:
-    """Said, and nothing changes."""
+    """The fault is reported, and nothing changes."""
     line = KeyframeLine(10.0, 1)
     line.push(0.0, row(0.5), 2.0)
     with pytest.raises(KeyframeError, match=text):

@@ -1,4 +1,4 @@
-"""Emotions of the service as a mood."""
+"""Conversion of the service's emotions to a mood."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRENGTHS = st.dictionaries(st.sampled_from(sorted(EMOTIONS)), st.floats(0, 1), 
 
 @given(STRENGTHS, st.none() | st.floats(0, 1))
 def test_any_strengths_are_one_mood(strengths: dict[str, float], overall: float | None) -> None:
-    """No stronger than the strongest, and none without any."""
+    """Its intensity is at most that of the strongest emotion; without emotions there is no mood."""
     mood = mood_of(strengths, overall)
     assert mood.intensity <= max(strengths.values(), default=0) * (1 if overall is None else overall) or mood == AS_MOTION_SAYS
     if not any(strengths.values()):
@@ -27,14 +27,14 @@ def test_any_strengths_are_one_mood(strengths: dict[str, float], overall: float 
 
 @pytest.mark.parametrize("name", sorted(EMOTIONS - {"outofbreath"}))
 def test_every_emotion_but_breath_has_a_mood(name: str) -> None:
-    """It shows, and more of it shows more."""
+    """The mood is visible, and a stronger emotion is more visible."""
     weak, strong = mood_of({name: 0.4}), mood_of({name: 0.8})
     assert weak.preset is strong.preset is not ExpressionPreset.NEUTRAL
     assert 0 < weak.intensity < strong.intensity
 
 
 def test_the_strongest_counts() -> None:
-    """Also if breath is stronger: then there is no mood."""
+    """Holds also if breath is the strongest: then there is no mood."""
     assert mood_of({"joy": 0.4, "anger": 0.5}) == Expression(ExpressionPreset.ANGRY, 0.5)
     assert mood_of({"joy": 0.4, "outofbreath": 0.9}) == AS_MOTION_SAYS
 
@@ -48,7 +48,7 @@ def test_the_strongest_counts() -> None:
     ],
 )
 def test_a_conversation_has_the_mood_that_it_begins_with(emotions: tuple[Emotion, ...], mood: Expression) -> None:
-    """What comes later cannot change it: a mood is a conversation's."""
+    """Later emotions cannot change it: a mood applies to the whole conversation."""
     assert Audio2FaceSettings(target="here:1", emotions=emotions, emotion_strength=0.5).mood == mood
 
 

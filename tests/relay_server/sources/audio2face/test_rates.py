@@ -1,4 +1,4 @@
-"""Motion of NIM 1.3 and 2.0, at any rate, burst or paced, with any names: it lands at its time codes, and the sound does not wait."""
+"""Motion of NIM 1.3 and 2.0, at any rate, burst or paced, with any names: placed at its time codes, without delaying the sound."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ STYLES = [
 
 @pytest.fixture(autouse=True)
 def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rate is waited for as long as a busy machine needs."""
+    """Wait for the rate as long as a busy machine needs."""
     monkeypatch.setattr(clip, "RATE_WAIT_S", 10.0)
 
 
 async def performed(style: Style, trouble: Trouble = Trouble.NONE, **settings: object) -> tuple[Performed, float, Audio2FaceService]:
-    """A whole performance, its rate, and the service."""
+    """A complete performance, its rate, and the service."""
     service = Audio2FaceService(trouble, style=style)
     async with against(service, Speaker(SPEECH), **{"timeout_s": 8.0, **settings}) as source:
         performance = await source.perform(HELLO)
@@ -43,7 +43,7 @@ async def performed(style: Style, trouble: Trouble = Trouble.NONE, **settings: o
 
 
 def off_by_s(result: Performed, rate: float, service: Audio2FaceService, width: int) -> float:
-    """How far the keyframe that is worst lies from its time code; all of them must be there, bit for bit."""
+    """The largest distance of a keyframe from its time code, in s; all must be present, bit for bit."""
     places = {row.tobytes(): index / rate for index, row in enumerate(result.rows(width))}
     (heard,) = service.calls
     return max(abs(places[row.tobytes()] - time_s) for row, time_s in zip(heard.rows, heard.times, strict=True))
@@ -51,7 +51,7 @@ def off_by_s(result: Performed, rate: float, service: Audio2FaceService, width: 
 
 @pytest.mark.parametrize("paced", [False, True], ids=["burst", "paced"])
 async def test_motion_lands_at_its_time_codes(paced: bool) -> None:
-    """Within one keyframe, none lost, at the rate that the time codes show; the sound is whole."""
+    """Within one keyframe, none lost, at the rate that the time codes imply; the sound is complete."""
     styles = [style for style in STYLES if style.paced == paced]
     results = await asyncio.gather(*(performed(style) for style in styles))
     for style, (result, rate, service) in zip(styles, results, strict=True):
@@ -63,7 +63,7 @@ async def test_motion_lands_at_its_time_codes(paced: bool) -> None:
 
 
 async def test_time_codes_that_jump() -> None:
-    """What comes after is late by the jump, and what is missing is filled in."""
+    """Later motion is delayed by the jump, and the gap is filled."""
     result, rate, service = await performed(Style(rate=30.0), Trouble.JUMPS)
     rows, sent = result.rows(len(service.names)), service.calls[0].rows
     jump = round(JUMP_S * rate)
@@ -73,7 +73,7 @@ async def test_time_codes_that_jump() -> None:
 
 @pytest.mark.parametrize(("seen", "declared"), [(60.0, 30.0), (24.0, 30.0), (30.0, 60.0)])
 async def test_declared_rate_that_disagrees_is_told(seen: float, declared: float) -> None:
-    """Once, with both rates; motion is as long as its sound nevertheless."""
+    """Once, with both rates; the motion is as long as its sound nevertheless."""
     result, rate, service = await performed(Style(rate=seen), keyframes_per_second=declared)
     (doubt,) = [item for item in result.items if isinstance(item, Irregularity)]
     assert doubt.fault.reason is Reason.MOTION_RATE_MISMATCH
@@ -84,7 +84,7 @@ async def test_declared_rate_that_disagrees_is_told(seen: float, declared: float
 
 @pytest.mark.parametrize("trouble", [Trouble.STALLS_MIDWAY, Trouble.NEVER_ANSWERS], ids=lambda trouble: trouble.name)
 async def test_silent_service_does_not_hold_the_sound(trouble: Trouble) -> None:
-    """Each second of it is out in time to be heard without a break, and the loss is told soon after the last of it."""
+    """Each second of sound is sent in time for gapless playback, and the loss is reported soon after the last one."""
     service = Audio2FaceService(trouble)
     loop = asyncio.get_running_loop()
     items, times = [], []

@@ -1,4 +1,4 @@
-"""Settings of a service: what they may be, and what is said of those that cannot."""
+"""Settings of the service: valid values, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay_server.sources.audio2face.settings import API_KEY_VARIABLE, NVCF, Aud
 
 
 def settings_from(table: dict[str, Any]) -> Audio2FaceSettings:
-    """What a configuration's table `[audio2face]` comes to."""
+    """Return the settings from a configuration's table `[audio2face]`."""
     given = ProgramSettings("AVATAR_RELAY_", [AUDIO2FACE.section("audio2face")]).load(
         {f"audio2face.{name}": table[name] for name in table}, {}, None
     )
@@ -23,7 +23,7 @@ def settings_from(table: dict[str, Any]) -> Audio2FaceSettings:
 
 
 def test_table() -> None:
-    """All that a table may say."""
+    """A table with every key."""
     table = {
         "target": NVCF,
         "tls": True,
@@ -78,7 +78,7 @@ def test_table() -> None:
     ],
 )
 def test_what_can_not_be(table: dict[str, Any], text: str) -> None:
-    """Which setting, and what it takes."""
+    """The error names the setting and its valid values."""
     if "tls" not in table and "target" not in table:
         table = {"target": "127.0.0.1:52000", **table}
     with pytest.raises(ConfigError, match=text):
@@ -89,7 +89,7 @@ SETTINGS = Audio2FaceSettings(target=NVCF, tls=True)
 
 
 def test_key_of_the_environment_goes_before_the_file(tmp_path: Path) -> None:
-    """And the file serves if there is none."""
+    """The file is used if the variable is unset."""
     path = tmp_path / "key"
     path.write_text("nvapi-file\nanything else\n")
     settings = Audio2FaceSettings(target=NVCF, tls=True, api_key_file=path)
@@ -104,6 +104,6 @@ def test_key_is_not_shown() -> None:
 
 
 def test_key_needs_tls() -> None:
-    """Nobody's key travels in plaintext."""
+    """A key is never sent in plaintext."""
     with pytest.raises(ConfigError, match=r"audio2face\.tls"):
         with_api_key(Audio2FaceSettings(target="a2f.example:52000"), {API_KEY_VARIABLE: "nvapi-secret"})

@@ -1,4 +1,4 @@
-"""Source `audio2face` against a stand-in that speaks the service's protocol over real gRPC."""
+"""Source `audio2face` against a stand-in with the service's protocol over real gRPC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SPEECH = noise(2.5)
 
 
 async def test_performance() -> None:
-    """Names as the service spells them, its rows bit for bit, the sound sample for sample, motion before its sound."""
+    """The service's names and rows are unchanged, the sound is identical to the sample, motion precedes its sound."""
     service = Audio2FaceService()
     async with against(service, Speaker(SPEECH)) as source:
         performance = await source.perform(HELLO)
@@ -44,7 +44,7 @@ async def test_performance() -> None:
 
 
 async def test_keyframes_are_joined() -> None:
-    """Not one payload for each, and none longer than half a second."""
+    """Several keyframes per payload, and no payload longer than half a second."""
     _, performed, _, _ = await performed_against(Trouble.NONE, SPEECH)
     sizes = [len(data) // (4 * len(NAMES)) for data in performed.motion]
     assert sum(sizes) == 75
@@ -80,7 +80,7 @@ FAULTS_MIDWAY = {
 
 @pytest.mark.parametrize("trouble", FAULTS, ids=lambda trouble: trouble.name)
 async def test_service_that_fails_at_once(trouble: Trouble) -> None:
-    """No motion from the start, said by name; the sound is whole."""
+    """No motion from the start, reported by name; the sound is complete."""
     performance, performed, _, counters = await performed_against(trouble, SPEECH)
     reason, text, may_pass = FAULTS[trouble]
     assert performance.motion_format is None
@@ -96,7 +96,7 @@ async def test_service_that_fails_at_once(trouble: Trouble) -> None:
 
 @pytest.mark.parametrize("trouble", FAULTS_MIDWAY, ids=lambda trouble: trouble.name)
 async def test_service_that_fails_midway(trouble: Trouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came before is shown, the loss is said once and by name, and the sound is whole, to the sample."""
+    """Earlier motion is shown, the loss is reported once and by name, and the sound is complete to the sample."""
     monkeypatch.setattr(call_module, "_SLACK_S", 0.0)
     _, performed, service, counters = await performed_against(trouble, SPEECH)
     reason, text, may_pass = FAULTS_MIDWAY[trouble]
@@ -114,14 +114,14 @@ async def test_service_that_fails_midway(trouble: Trouble, monkeypatch: pytest.M
 
 
 async def test_every_trouble_is_tested() -> None:
-    """By name."""
+    """Every fault of the stand-in appears in a test by name."""
     harmless = {Trouble.NONE, Trouble.JUMPS, Trouble.AWAY_ONCE, Trouble.NO_SOUND, Trouble.OTHER_RATE}
     harmless |= {Trouble.SHORT_GAPS, Trouble.UNKNOWN_WORDS, Trouble.NO_STATUS}
     assert set(Trouble) == harmless | set(FAULTS) | set(FAULTS_MIDWAY)
 
 
 async def test_service_that_is_away_once_is_called_again() -> None:
-    """With all of the sound from the start."""
+    """With all sound from the start."""
     _, performed, service, counters = await performed_against(Trouble.AWAY_ONCE, SPEECH)
     assert not performed.losses
     assert counters["calls"] == 2
@@ -129,7 +129,7 @@ async def test_service_that_is_away_once_is_called_again() -> None:
 
 
 async def test_nobody_listens() -> None:
-    """No service at the address: said, and the sound goes on."""
+    """No service at the address: this is reported, and the sound continues."""
     service = Audio2FaceService()
     async with against(service, Speaker(SPEECH), target="127.0.0.1:1", timeout_s=5.0) as source:
         performed = await read_all(await source.perform(HELLO))
@@ -139,7 +139,7 @@ async def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize("trouble", [Trouble.NO_SOUND, Trouble.OTHER_RATE], ids=lambda trouble: trouble.name)
 async def test_our_sound_goes_on_where_the_service_gives_none(trouble: Trouble) -> None:
-    """On the same line: motion in time, not a sample lost."""
+    """On the same timeline: motion is in time, no sample is lost."""
     service = Audio2FaceService(trouble)
     async with against(service, Speaker(SPEECH)) as source:
         performed = await assert_motion_is_in_time(await source.perform(HELLO))
@@ -149,7 +149,7 @@ async def test_our_sound_goes_on_where_the_service_gives_none(trouble: Trouble) 
 
 
 async def test_short_gaps_are_filled() -> None:
-    """So that what follows is not early; what was sent is where it was sent for."""
+    """Later motion is therefore not early; each keyframe stays at its time."""
     _, performed, service, counters = await performed_against(Trouble.SHORT_GAPS, SPEECH)
     rows, sent = performed.rows(len(NAMES)), service.calls[0].rows
     kept = [index for index in range(len(sent)) if index % 10 not in (4, 5)]
@@ -159,21 +159,21 @@ async def test_short_gaps_are_filled() -> None:
 
 
 async def test_unknown_words_are_counted() -> None:
-    """An event, an empty message, a field and a status that this version does not know, beside a word of information."""
+    """An event, an empty message, an unknown field and an unknown status, beside an informational message."""
     _, performed, _, counters = await performed_against(Trouble.UNKNOWN_WORDS, SPEECH)
     assert not performed.losses
     assert (counters["unknown_messages"], counters["warnings"]) == (4, 1)
 
 
 async def test_missing_status_is_counted() -> None:
-    """All motion came; nothing is lost."""
+    """All motion arrived; nothing is lost."""
     _, performed, _, counters = await performed_against(Trouble.NO_STATUS, SPEECH)
     assert not performed.losses
     assert counters["ended_without_status"] == 1
 
 
 async def test_low_rate_is_raised() -> None:
-    """The service takes 16 kHz and more; what is heard is what it was given."""
+    """The service requires at least 16 kHz; the played sound is unchanged."""
     service = Audio2FaceService()
     async with against(service, Speaker(noise(1.0, 8_000), 8_000)) as source:
         performance = await source.perform(HELLO)
@@ -185,7 +185,7 @@ async def test_low_rate_is_raised() -> None:
 
 @pytest.mark.parametrize("rate_hz", [22_050, 24_000, 44_100, 48_000])
 async def test_other_rates_stay(rate_hz: int) -> None:
-    """Sample for sample."""
+    """The sound is identical to the sample."""
     service = Audio2FaceService()
     async with against(service, Speaker(noise(0.7, rate_hz), rate_hz)) as source:
         performed = await assert_motion_is_in_time(await source.perform(HELLO))
@@ -193,7 +193,7 @@ async def test_other_rates_stay(rate_hz: int) -> None:
 
 
 async def test_long_speech_goes_in_clips() -> None:
-    """Each within its limit; one line of motion and sound over their borders, which are not on the grid of keyframes."""
+    """Each clip is within its limit; motion and sound continue across clip borders, which are not on the keyframe grid."""
     speech = noise(3.35, 22_050)
     service = Audio2FaceService()
     async with against(service, Speaker(speech, 22_050), clip_s=1.25) as source:
@@ -208,7 +208,7 @@ async def test_long_speech_goes_in_clips() -> None:
 
 
 async def test_chunks_and_clips_are_within_the_limits_of_a_service() -> None:
-    """However large the pieces are in which speech comes."""
+    """Holds for any size of the speech chunks."""
     service = Audio2FaceService()
     async with against(service, Speaker(noise(30.0)), clip_s=20.0) as source:
         await read_all(await source.perform(HELLO))
@@ -217,7 +217,7 @@ async def test_chunks_and_clips_are_within_the_limits_of_a_service() -> None:
 
 
 async def test_second_clip_that_fails() -> None:
-    """The first one's motion stays, the sound of all goes on."""
+    """The first clip's motion stays; all of the sound continues."""
     service = Audio2FaceService()
     speech = noise(3.0)
     async with against(service, Speaker(speech), clip_s=1.0) as source:
@@ -232,7 +232,7 @@ async def test_second_clip_that_fails() -> None:
 
 
 async def test_names_that_change_between_clips() -> None:
-    """No motion after that, for a column means one thing in a conversation; the service is told to stop, the sound goes on."""
+    """Motion stops, as column meanings are fixed in a conversation; the service is told to stop, the sound continues."""
     service = Audio2FaceService()
     speech = noise(3.0)
     async with against(service, Speaker(speech), clip_s=1.0) as source:
@@ -247,7 +247,7 @@ async def test_names_that_change_between_clips() -> None:
 
 
 async def test_speech_that_fails_in_a_new_way(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug of whoever speaks is logged, and ends the speech with a reason: it is not taken for its end."""
+    """A bug of the speaker is logged and ends the speech with a reason: it does not count as a normal end."""
 
     async def chunks() -> AsyncIterator[bytes]:
         yield SPEECH
@@ -261,7 +261,7 @@ async def test_speech_that_fails_in_a_new_way(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_emotions_go_with_the_sound() -> None:
-    """By their time in the clip; the one that lasts is said again for the next clip, and the service is told to mind them."""
+    """By their time in the clip; an emotion that lasts is repeated for the next clip, and the header enables them."""
     emotions = (Emotion(0.5, {"joy": 1.0}), Emotion(1.5, {"fear": 0.25, "anger": 0.5}))
     service = Audio2FaceService()
     async with against(service, Speaker(SPEECH), clip_s=1.25, emotions=emotions, emotion_strength=0.75) as source:
@@ -276,7 +276,7 @@ async def test_emotions_go_with_the_sound() -> None:
 
 
 async def test_speech_that_breaks_off() -> None:
-    """What was said has its face; then the reason of the speaker, not of the service."""
+    """Spoken sound has its motion; then the reason is the speaker's, not the service's."""
     error = SourceError(Fault(Reason.SPEECH_FILE_INVALID, "damaged"))
     service = Audio2FaceService()
     items = []
@@ -289,7 +289,7 @@ async def test_speech_that_breaks_off() -> None:
 
 
 async def test_performance_that_is_given_up() -> None:
-    """Unread or midway: the service is told to stop, and the speaker is closed."""
+    """Unread or midway: the service call is cancelled, and the speaker is closed."""
     for read in (0, 3):
         service, speaker = Audio2FaceService(Trouble.STALLS_MIDWAY), Speaker(SPEECH)
         async with against(service, speaker, timeout_s=30.0) as source:
@@ -303,7 +303,7 @@ async def test_performance_that_is_given_up() -> None:
 
 
 async def test_performance_that_is_cancelled_while_it_begins() -> None:
-    """Nothing stays behind."""
+    """Nothing is left behind."""
     service, speaker = Audio2FaceService(Trouble.NEVER_ANSWERS), Speaker(SPEECH)
     async with against(service, speaker, timeout_s=30.0) as source:
         with pytest.raises(TimeoutError):
@@ -315,7 +315,7 @@ async def test_performance_that_is_cancelled_while_it_begins() -> None:
 
 
 async def test_many_at_once() -> None:
-    """Each has its own face."""
+    """Each has its own motion."""
     service = Audio2FaceService()
     async with against(service, Speaker(noise(1.0))) as source:
         performances = [await source.perform(HELLO) for _ in range(8)]
@@ -325,7 +325,7 @@ async def test_many_at_once() -> None:
 
 
 async def test_answers_are_taken_in_while_nobody_reads() -> None:
-    """A device that plays in real time, or is paused, does not slow the service down, which would drop a slow client."""
+    """A device in real time, or paused, does not slow down the service, which would drop a slow client."""
     service = Audio2FaceService()
     async with against(service, Speaker(noise(20.0))) as source:
         performance = await source.perform(HELLO)
@@ -337,7 +337,7 @@ async def test_answers_are_taken_in_while_nobody_reads() -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
 async def test_credentials_go_in_metadata_and_nowhere_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Over TLS only; not into logs, faults or texts, even if the service repeats them."""
+    """Over TLS only; not in logs, faults or texts, even if the service repeats them."""
     caplog.set_level(logging.DEBUG)
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -359,7 +359,7 @@ async def test_credentials_go_in_metadata_and_nowhere_else(tmp_path: Path, caplo
 
 
 async def test_speech_of_a_backend() -> None:
-    """Its own sound, cut anywhere, also within a sample."""
+    """A backend's own sound, cut at any byte, even within a sample."""
     service = Audio2FaceService()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -374,7 +374,7 @@ async def test_speech_of_a_backend() -> None:
 
 
 async def test_speech_that_comes_slowly() -> None:
-    """The service is silent while it has nothing to work on, and that is no fault."""
+    """The service is silent while it has no input; that is not a fault."""
     service = Audio2FaceService()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -389,7 +389,7 @@ async def test_speech_that_comes_slowly() -> None:
 
 
 async def test_encoded_speech_is_refused() -> None:
-    """The service takes PCM."""
+    """The service accepts PCM only."""
 
     async def nothing() -> AsyncIterator[bytes]:
         for _ in ():

@@ -1,4 +1,4 @@
-"""The service's messages: known bytes, and what is read from them."""
+"""The service's messages: expected bytes, and parsing."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ END = "1a00"
 
 
 def test_header() -> None:
-    """Mono PCM of 16 bits at a rate, and nothing else."""
+    """Mono 16-bit PCM at a rate, and nothing else."""
     assert wire.write_header(16_000, EmotionStrengths(), has_emotions=False).hex() == HEADER_16K
 
 
 def test_header_with_emotions() -> None:
-    """The service is told to mind them."""
+    """The header enables them."""
     assert wire.write_header(16_000, EmotionStrengths(0.25, 0.5), has_emotions=True).hex() == HEADER_EMOTIONS
 
 
 def test_audio_and_end() -> None:
-    """Samples with emotions in time; an end that is empty and yet there."""
+    """Samples with timed emotions; an end message that is empty but present."""
     assert wire.write_audio(b"\1\0", (Emotion(3.0, {"joy": 1.0}),)).hex() == AUDIO_JOY
     assert wire.write_end().hex() == END
 
 
 def test_reads_header() -> None:
-    """Names in their order, and a rate."""
+    """Names in order, and a rate."""
     assert wire.read_answer(header(24_000, ("JawOpen", "a")).SerializeToString()) == wire.Header(("JawOpen", "a"), 24_000)
 
 
 @pytest.mark.parametrize("said", [{"channel_count": 2}, {"bits_per_sample": 8}, {"audio_format": 4}])
 def test_sound_that_we_do_not_read_has_no_rate(said: dict[str, int]) -> None:
-    """Then ours is heard."""
+    """Our own sound is then played."""
     message = header(16_000)
     for name, value in said.items():
         setattr(message.animation_data_stream_header.audio_header, name, value)
@@ -51,7 +51,7 @@ def test_sound_that_we_do_not_read_has_no_rate(said: dict[str, int]) -> None:
 
 
 def test_reads_animation() -> None:
-    """Weights bit for bit, also those that cannot be used: that is not for the wire to say."""
+    """Weights bit for bit, including unusable ones: validation is not done at this layer."""
     weights = np.array([0.1, -2.0, np.nan, np.inf], np.float32)
     answer = wire.read_answer(animation(0.5, weights, b"\1\0").SerializeToString())
     assert isinstance(answer, wire.Animation)
@@ -62,7 +62,7 @@ def test_reads_animation() -> None:
 
 @pytest.mark.parametrize("code", [*wire.StatusCode, 9])
 def test_reads_status(code: int) -> None:
-    """Codes that we do not know stay numbers."""
+    """Unknown codes stay numbers."""
     answer = wire.read_answer(status(code, "so").SerializeToString())
     assert answer == wire.ServiceStatus(code, "so")
     assert isinstance(answer, wire.ServiceStatus)
@@ -72,7 +72,7 @@ def test_reads_status(code: int) -> None:
 @given(st.binary(max_size=200))
 @settings(max_examples=100, deadline=None)
 def test_any_bytes(data: bytes) -> None:
-    """An answer, or an error that says so."""
+    """A parsed answer, or a clear error."""
     try:
         wire.read_answer(data)
     except wire.ServiceWireError as error:

@@ -1,4 +1,4 @@
-"""Reading performances to their end."""
+"""Reads performances to their end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relay_server.sources.source import AudioChunk, Irregularity, Item, MotionCh
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Performed:
-    """All that a performance gave, in its order."""
+    """All items of a performance, in order."""
 
     items: tuple[Item, ...]
 
@@ -29,12 +29,12 @@ class Performed:
 
     @property
     def losses(self) -> tuple[MotionLost, ...]:
-        """Where motion was given up: none, or one."""
+        """The reasons for lost motion: none, or one."""
         return tuple(item for item in self.items if isinstance(item, MotionLost))
 
     @property
     def told(self) -> tuple[str, ...]:
-        """What was irregular."""
+        """The reported irregularities."""
         return tuple(item.fault.text for item in self.items if isinstance(item, Irregularity))
 
     def rows(self, names: int) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ async def read_all(performance: Performance) -> Performed:
 
 
 async def assert_motion_is_in_time(performance: Performance) -> Performed:
-    """Read a performance of weights; fails where sound comes before the motion of its moment, or they differ in length."""
+    """Read a performance of weights; fails if sound precedes motion of the same time, or if their lengths differ."""
     assert performance.motion_format is not None
     names, rate = len(performance.motion_format.blendshape_names), performance.motion_format.keyframes_per_second
     performed = await read_all(performance)

@@ -1,4 +1,4 @@
-"""API keys: where they come from, and what is said of those that cannot be."""
+"""API keys: their sources, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay_server.sources.api_keys import MAX_KEY_BYTES, read_api_key
 
 
 def test_environment_goes_before_the_file(tmp_path: Path) -> None:
-    """And the file's first line serves if there is none; neither is no error."""
+    """The file's first line is used if the variable is unset; neither is not an error."""
     path = tmp_path / "key"
     path.write_text(" key-of-file \nanything else\n")
     assert read_api_key("sdk", "VARIABLE", path, {"VARIABLE": "key-of-environment\n"}) == "key-of-environment"
@@ -28,7 +28,7 @@ def test_environment_goes_before_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_file_that_holds_no_key(tmp_path: Path, content: bytes | None, text: str) -> None:
-    """Said without any of it."""
+    """The error does not quote it."""
     path = tmp_path / "key"
     if content is not None:
         path.write_bytes(content)
@@ -38,7 +38,7 @@ def test_file_that_holds_no_key(tmp_path: Path, content: bytes | None, text: str
 
 
 def test_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
-    """Whatever a user names."""
+    """Holds for any file a user names."""
     path = tmp_path / "key"
     path.write_bytes(b"k" * 3 * MAX_KEY_BYTES)
     assert len(read_api_key("sdk", "VARIABLE", path, {})) == MAX_KEY_BYTES
@@ -46,7 +46,7 @@ def test_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["sch\u00f6n-secret", "bell\x07-secret"])
 def test_key_of_the_environment_that_no_header_can_carry(key: str) -> None:
-    """Said without it."""
+    """The error does not quote it."""
     with pytest.raises(ConfigError, match="sdk: the API key holds characters") as caught:
         read_api_key("sdk", "VARIABLE", None, {"VARIABLE": key})
     assert "secret" not in str(caught.value)

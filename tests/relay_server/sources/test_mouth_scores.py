@@ -1,4 +1,4 @@
-"""The mouth says what is heard: the scores of `tests/lab/mouth/score.py`, held."""
+"""The mouth matches the sound: lower bounds for the scores of `tests/lab/mouth/score.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _library() -> None:
 
 
 def test_scorer_tells_good_from_bad() -> None:
-    """A mouth that does the right thing scores 1, one that hangs open or stays shut does not."""
+    """A correct mouth scores 1; one that stays open or shut does not."""
     phonemes = (Phoneme("", 0.0, 0.5), Phoneme("a", 0.5, 0.8), Phoneme("m", 0.8, 0.9), Phoneme("a", 0.9, 1.2), Phoneme("", 1.2, 2.0))
     times = np.arange(60) / 30
     right = np.where((times >= 0.5) & (times < 1.2) & ~((times >= 0.8) & (times <= 0.9)), 0.5, 0.0)
@@ -33,7 +33,7 @@ def test_scorer_tells_good_from_bad() -> None:
 
 
 def test_speech() -> None:
-    """Driven by the synthesiser's own phonemes the mouth closes for p, b and m, and rests in pauses."""
+    """With the synthesiser's own phonemes, the mouth closes for p, b and m, and rests in pauses."""
     scored = score_mouth.judge_speech(score_mouth.TEXTS, ("en-us",))
     assert scored.bilabials >= 40
     assert scored.bilabials_close >= 0.95
@@ -42,7 +42,7 @@ def test_speech() -> None:
 
 
 def test_local_on_synthetic_speech() -> None:
-    """From the sound alone most closures are found, and vowels stay open."""
+    """From the sound alone, most closures are found, and vowels stay open."""
     scored = score_mouth.judge_local_on_synthetic(score_mouth.TEXTS, ("en-us", "en-us+f2"))
     assert scored.vowels_open >= 0.9
     assert scored.silence_shut >= 0.95
@@ -50,7 +50,7 @@ def test_local_on_synthetic_speech() -> None:
 
 
 def test_local_on_people() -> None:
-    """On people's speech, none of which it was fitted on."""
+    """On human speech that was not used for fitting."""
     pytest.importorskip("pocketsphinx", reason="the aligner is not installed")
     if not score_mouth.CLIPS.is_dir():
         pytest.skip(f"{score_mouth.CLIPS} is not there; install Debian's pocketsphinx-testdata")
@@ -64,5 +64,5 @@ def test_local_on_people() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("voice", score_languages.TEXTS)
 def test_languages(voice: str) -> None:
-    """Every phoneme has a shape; in Latin letters the mouth is open on vowels, shut in pauses, and closes for p, b and m."""
+    """Every phoneme has a shape; in Latin script the mouth is open on vowels, shut in pauses, and closes for p, b and m."""
     assert score_languages.judge(voice).is_good

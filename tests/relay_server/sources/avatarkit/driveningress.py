@@ -1,6 +1,6 @@
-"""The Motion Server's wire, `driveningress.v2`, as far as a stand-in needs it; by the published field numbers.
+"""The Motion Server's wire format, `driveningress.v2`, as far as a stand-in needs it; by the published field numbers.
 
-Written apart from `avatar_relay.avatarkit`, so that each proves the other, in a descriptor pool of its own, because the
+Written independently of `avatar_relay.avatarkit`, so that each checks the other, in its own descriptor pool, because the
 SDKs under test fill the default one.
 """
 

@@ -14,12 +14,12 @@ from tests.relay_server.sources.avatarkit.rig import PCM_16K, Rig, rig, sound
 
 LONGEST_S = 9.0
 START_TIMEOUT_S = 600
-"""So long a conversation waits for the one session: how busy this machine is shall not decide it."""
+"""How long a conversation waits for the one session: the machine's load must not decide it."""
 Totals = Counter[str]
 
 
 class Talk:
-    """One conversation as it was meant: how long, and whether it is cut short, by whom and when."""
+    """A planned conversation: its length, and whether, by whom and when it is cut short."""
 
     def __init__(self, dice: random.Random) -> None:
         self.seconds = dice.uniform(0.1, LONGEST_S)
@@ -30,7 +30,7 @@ class Talk:
 
 
 async def converse(house: Rig, talks: list[Talk]) -> list[tuple[Talk, str]]:
-    """Have them all, one after the other; a replaced one is followed before it is over."""
+    """Run all of them in sequence; a replaced one is followed before it has ended."""
     had: list[tuple[Talk, str]] = []
     running: list[asyncio.Task[None]] = []
     for talk in talks:
@@ -63,7 +63,7 @@ async def _voice(talk: Talk) -> AsyncIterator[bytes]:
 
 
 def check(house: Rig, had: list[tuple[Talk, str]]) -> None:
-    """What must hold of all of them."""
+    """Check the invariants of all of them."""
     by_number = {request.number: request for request in house.server.requests.values()}
     taken: set[str] = set()
     for talk, conversation_id in had:
@@ -90,7 +90,7 @@ def check(house: Rig, had: list[tuple[Talk, str]]) -> None:
 
 
 async def run(sdk: str, count: int, speed: float, seed: int) -> Totals:
-    """A batch with one set of programs; returns what happened, in numbers. Raises `AssertionError` if something does not hold."""
+    """Run a batch with one set of programs; return its numbers. Raises `AssertionError` if an invariant is violated."""
     dice = random.Random(seed)
     talks = [Talk(dice) for _ in range(count)]
     async with rig(sdk, MotionServer(), speed=speed, max_sessions=1, warm_sessions=1, start_timeout_s=START_TIMEOUT_S) as house:

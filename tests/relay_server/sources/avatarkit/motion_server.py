@@ -2,7 +2,7 @@
 
 It answers as the real one was observed to: motion for the first two seconds of a request's sound, then for each further
 four, the rest with the end mark. Each keyframe is stamped with its request, so that motion shown in the wrong place is
-found. It counts what it is asked, keeps what it sent, and misbehaves on request (`Mode`).
+detected. It counts its requests, records what it sent, and misbehaves on request (`Mode`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LARGE_BYTES = (1 << 20) + 1_000
 
 
 class Mode(enum.Enum):
-    """How it misbehaves. All but the first few concern the first request, or the first session, only if `once` is set."""
+    """Its faults. If `once` is set, all but the first few apply only to the first request or the first session."""
 
     WELL = "well"
     # the token
@@ -92,7 +92,7 @@ UPGRADES = {mode: int(mode.value.split()[1]) for mode in Mode if mode.value.star
 
 @dataclass
 class Counts:
-    """What was asked so far."""
+    """Counts of requests so far."""
 
     tokens: int = 0
     upgrades: int = 0
@@ -104,7 +104,7 @@ class Counts:
 
 @dataclass
 class Request:
-    """A request as it came, and what was sent for it: the bytes of the WebSocket's messages."""
+    """A request as received, and the answer sent: the bytes of the WebSocket's messages."""
 
     req_id: str
     number: int
@@ -127,31 +127,31 @@ class Session:
 
 
 class MotionServer:
-    """The stand-in. `mode` may be changed at any time; `stop_after` faults are made, then it behaves well."""
+    """The stand-in. `mode` may be changed at any time; after `stop_after` faults it behaves well."""
 
     def __init__(self, mode: Mode = Mode.WELL, *, stop_after: int = 1 << 30, inference_s: float = 0.0, token_s: float = 0.0) -> None:
         self.mode = mode
         self.faults_left = stop_after
         self.inference_s = inference_s
         self.token_s = token_s
-        """How long a token, an upgrade and a handshake take each: a far-away server."""
+        """Duration of each token request, upgrade and handshake: simulates a distant server."""
         self.counts = Counts()
         self.sessions: list[Session] = []
         self.requests: dict[str, Request] = {}
         self.echo = ""
-        """What it writes into every error text: a server that gives secrets away."""
+        """Text written into every error: simulates a server that leaks secrets."""
         self.base_url = ""
         self._numbers = itertools.count(1)
         self._released = asyncio.Event()
 
     @property
     def console_url(self) -> str:
-        """Of the tokens."""
+        """URL of the token endpoint."""
         return f"{self.base_url}/v1/console"
 
     @property
     def ingress_url(self) -> str:
-        """Of the WebSocket."""
+        """URL of the WebSocket."""
         return f"{self.base_url.replace('http', 'ws', 1)}/v2/driveningress"
 
     @asynccontextmanager
@@ -174,7 +174,7 @@ class MotionServer:
             await runner.cleanup()
 
     def _fault(self, *modes: Mode) -> bool:
-        """Whether to misbehave now, in one of these ways."""
+        """Whether to produce one of these faults now."""
         if self.mode not in modes or self.faults_left <= 0:
             return False
         self.faults_left -= 1
@@ -232,7 +232,7 @@ class _Ingress:
         self._aborted = False
 
     async def run(self) -> None:
-        """Handshake, then requests until either side closes."""
+        """Perform the handshake, then serve requests until either side closes."""
         if not await self._shake_hands():
             return
         counts = self._server.counts
@@ -302,7 +302,7 @@ class _Ingress:
         await self._infer(request)
 
     async def _infer(self, request: Request) -> None:
-        """Motion for what is whole: a window, or the rest where the sound ended."""
+        """Return motion for complete sound: a window, or the rest if the sound has ended."""
         heard = math.floor(self._seconds(request) * KEYFRAMES_PER_SECOND)
         while not (self._socket.closed or self._aborted or (request.interrupted and self._server.mode is not Mode.LATE)):
             window = WINDOW if request.keyframes else FIRST_WINDOW
@@ -340,7 +340,7 @@ class _Ingress:
             await self._socket.send_bytes(data)
 
     async def _misbehave(self, request: Request, count: int, *, last: bool) -> bool:
-        """Do what the mode says, in place of or beside the next motion; True if it was in its place, or the connection is gone."""
+        """Perform the mode's fault instead of or beside the next motion; True if it replaced the motion, or the connection is closed."""
         server, socket, mode = self._server, self._socket, self._server.mode
         if mode is Mode.WRONG_REQUEST and server._fault(mode):
             await socket.send_bytes(

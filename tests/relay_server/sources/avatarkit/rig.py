@@ -1,4 +1,4 @@
-"""All of the way: a voice, the source with a real Server SDK, the stand-in Motion Server, a relay, and a fast device."""
+"""The full path: a voice, the source with a real Server SDK, the stand-in Motion Server, a relay, and a fast device."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def now_us() -> int:
 
 @dataclass
 class Watched(SdkObserver):
-    """Counts."""
+    """Counts the observed events."""
 
     failures: list[Reason] = field(default_factory=list)
     drops: list[DropReason] = field(default_factory=list)
@@ -93,7 +93,7 @@ def sound(seconds: float) -> bytes:
 
 
 async def chunked(data: bytes, size: int = 6_400) -> AsyncIterator[bytes]:
-    """A voice that is faster than time."""
+    """Return a voice that is faster than real time."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
         await asyncio.sleep(0)
@@ -101,7 +101,7 @@ async def chunked(data: bytes, size: int = 6_400) -> AsyncIterator[bytes]:
 
 @dataclass
 class Rig:
-    """What stands. `speak` makes one conversation."""
+    """The complete set-up. `speak` runs one conversation."""
 
     server: MotionServer
     pool: Pool
@@ -111,10 +111,10 @@ class Rig:
     watched: Watched
     speed: float
     reports: dict[str, Fault] = field(default_factory=dict)
-    """What was told of conversations whose motion was lost."""
+    """Reports of conversations whose motion was lost."""
 
     def source(self, device: str = "lobby") -> AvatarKitSource:
-        """The source of a device; its voices are never asked."""
+        """Return the source of a device; its voices are never used."""
         return AvatarKitSource(self.pool, device, text=SpeechSource(), audio=LocalSource())
 
     async def begin(
@@ -127,16 +127,16 @@ class Rig:
         return rendition
 
     async def speak(self, data: bytes, on_playing: OnPlaying = OnPlaying.REPLACE) -> str:
-        """Speak to the end, until the device has finished; returns the conversation's id."""
+        """Speak to the end, until the device has finished; return the conversation's id."""
         rendition = await self.begin(data, on_playing)
         await rendition.finish()
         await self.until_finished(rendition.conversation_id)
         return rendition.conversation_id
 
     async def until_finished(self, conversation_id: str) -> Seen:
-        """Wait until the device is done with a conversation, and give what it saw.
+        """Wait until the device has finished a conversation, and return what it recorded.
 
-        Patience is counted in what the device could have played meanwhile: a busy machine is no hanging conversation.
+        The timeout counts what the device could have played meanwhile: a busy machine does not count as a hanging conversation.
         """
         seen = self.device.seen[conversation_id]
         until_us = self.device.now_us + round(PATIENCE_S * self.speed * 1e6)
@@ -146,7 +146,7 @@ class Rig:
         return seen
 
     def describe(self, conversation_id: str) -> str:
-        """Where a conversation stands in all places that know of it."""
+        """Describe a conversation's state in all components."""
         places = {
             "seen": self.device.seen[conversation_id],
             "audible": self.device.playback.view(self.device.now_us),
@@ -157,7 +157,7 @@ class Rig:
         return " ".join(f"{name}={value!r:.400}" for name, value in places.items())
 
     async def until_warm(self) -> None:
-        """Wait for a session that is ready."""
+        """Wait for a warm session."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 if self.pool.count(SessionState.IDLE):
@@ -165,7 +165,7 @@ class Rig:
                 await asyncio.sleep(0.01)
 
     def requests_of(self, seen: Seen) -> list[Request]:
-        """The requests that a device's motion came from, found by the bytes."""
+        """Return the requests from which a device's motion came, matched by the bytes."""
         return [request for request in self.server.requests.values() if set(request.sent) & set(seen.motion)]
 
 
@@ -180,7 +180,7 @@ async def rig(
     sdk_observer: SdkObserver | None = None,
     **more: Any,
 ) -> AsyncIterator[Rig]:
-    """Everything set up, with the unmodified package `sdk`; skips the test where it is not installed."""
+    """Set up everything with the unmodified package `sdk`; skips the test if it is not installed."""
     pytest.importorskip(sdk, reason=f"the package {sdk} is not installed")
     async with server.serving():
         account = settings(sdk, server, **more)

@@ -1,4 +1,4 @@
-"""What the stand-in Motion Server reads of the speech it is sent, and the motion it makes to it."""
+"""How the stand-in Motion Server measures the speech it is sent, and the motion it returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ KEYFRAMES_PER_SECOND = 25
 
 
 def ogg_opus_seconds(stream: bytes | bytearray) -> float:
-    """How long the whole pages of a stream sound: the last granule position, at 48 kHz, without the pre-skip (RFC 7845, 4)."""
+    """Duration of the complete pages of a stream: the last granule position, at 48 kHz, without the pre-skip (RFC 7845, 4)."""
     start, granule, pre_skip = 0, 0, 0
     while len(stream) >= start + 27:
         assert stream[start : start + 4] == b"OggS", "sound that is not Ogg, or not all of it"
@@ -24,7 +24,7 @@ def ogg_opus_seconds(stream: bytes | bytearray) -> float:
 
 
 def keyframe(request: int, index: int) -> dict[str, list[float]]:
-    """A keyframe of the real dimensions: request and index in the first numbers, then something that moves."""
+    """A keyframe of the real dimensions: request and index in the first numbers, then moving values."""
     time_s = index / KEYFRAMES_PER_SECOND
     moving = [math.sin(2 * math.pi * (1.3 + 0.07 * channel) * time_s + channel) for channel in range(50)]
     return {

@@ -1,4 +1,4 @@
-"""A conversation whose motion nobody takes: it fails at its bound, with a reason, and nobody else does."""
+"""A conversation whose motion is not consumed fails at its bound, with a reason, and no other one fails."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ KEYFRAMES = 225
 
 
 async def begin(house: Rig, device: str) -> AsyncIterator[Item]:
-    """The items of a conversation on a device; its first sound is read."""
+    """Return the items of a conversation on a device; its first sound has been read."""
     performance = await house.source(device).perform(AudioSpeech(PCM_16K, chunked(sound(SECONDS))))
     assert isinstance(await anext(performance.items), AudioChunk)
     return performance.items
 
 
 async def rest(items: AsyncIterator[Item]) -> tuple[int, int, list[Reason]]:
-    """Bytes of sound, keyframes, and why motion was lost."""
+    """Return the bytes of sound, the keyframes, and the reasons for lost motion."""
     told = [item async for item in items]
     audio = sum(len(item.data) for item in told if isinstance(item, AudioChunk))
     keyframes = sum(count_keyframes(item.data) for item in told if isinstance(item, MotionChunk))
@@ -34,7 +34,7 @@ async def rest(items: AsyncIterator[Item]) -> tuple[int, int, list[Reason]]:
 
 
 async def test_a_full_conversation_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It keeps its sound and what motion it has; the other one has everything."""
+    """It keeps its sound and the motion received so far; the other one is complete."""
     monkeypatch.setattr(outbox, "MAX_AUDIO_BYTES", 1 << 20)  # so that sound does not hold it back before
     monkeypatch.setattr(outbox, "MAX_MOTION_BYTES", 60_000)  # one window of four seconds, or one of two
     server = MotionServer()

@@ -21,16 +21,16 @@ class BrokenPool:
     name = "broken"
 
     def now_us(self) -> int:
-        """It stands."""
+        """Return a stopped clock's time."""
         return 0
 
     async def lease(self, *_: Any) -> Any:
-        """The bug."""
+        """Raise the bug."""
         raise ZeroDivisionError
 
 
 async def minutes() -> AsyncIterator[bytes]:
-    """More sound than waits for motion."""
+    """Yield more sound than may wait for motion."""
     for _ in range(200):
         yield bytes(2 * 16_000)
 

@@ -12,7 +12,7 @@ SDKS = ("spatius", "spatialreal")
 
 @pytest.mark.parametrize("sdk", SDKS)
 async def test_motion_reaches_the_device_byte_for_byte(sdk: str) -> None:
-    """What came on the WebSocket is what the device decodes; it is shown, and the conversation finishes once, in full."""
+    """The device decodes exactly the bytes of the WebSocket; they are shown, and the conversation finishes once, in full."""
     async with rig(sdk, MotionServer()) as house:
         conversation_id = await house.speak(sound(7.3))
         seen = house.device.seen[conversation_id]

@@ -1,4 +1,4 @@
-"""What failures mean: the numbers first, the SDKs' names if there is none, and never a secret."""
+"""Classification of failures: by number first, by the SDK's name if there is none, and never with a secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ R = Recovery
     ],
 )
 def test_numbers_go_before_names(failure: SdkFailure, reason: Reason, recovery: Recovery) -> None:
-    """40xx is final, 45xx passes, and names mislead."""
+    """40xx is final, 45xx is temporary, and names can mislead."""
     verdict = judge(failure)
     assert (verdict.reason, verdict.recovery) == (reason, recovery)
     assert (verdict.hold_us > 0) == (recovery is Recovery.HOLD)
@@ -41,7 +41,7 @@ def test_numbers_go_before_names(failure: SdkFailure, reason: Reason, recovery: 
 
 @pytest.mark.parametrize("package", ["spatius", "spatialreal"])
 def test_every_name_of_the_sdk_is_known(package: str) -> None:
-    """As the installed package lists them."""
+    """As listed by the installed package."""
     sdk = pytest.importorskip(package, reason=f"the package {package} is not installed")
     assert {code.value for code in sdk.AvatarSDKErrorCode} <= set(BY_SDK_CODE)
 
@@ -53,7 +53,7 @@ def test_no_failure_is_unknown_or_internal() -> None:
 
 
 def test_a_fault_tells_the_raw_numbers_and_no_secret() -> None:
-    """On one line; what looks like a key or a token is cut out."""
+    """On one line; anything like a key or a token is removed."""
     failure = SdkFailure(
         "serverError", "websocket_runtime", server_code="13", detail="bad\nkey sk_live_0123456789abcdef0123 here" + "x y" * 200
     )

@@ -1,4 +1,4 @@
-"""Each way in which a Motion Server can misbehave, by name: what is told, what the device does, what is tried again."""
+"""Each fault of a Motion Server, by name: what is reported, what the device does, what is retried."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ KEYFRAMES = 182
 
 @dataclass(frozen=True)
 class Outcome:
-    """What follows from a fault. `lost` is why the conversation goes on with sound only, None if all motion is shown.
+    """Expected result of a fault. `lost` is why the conversation continues with sound only, None if all motion is shown.
 
-    `handshakes` counts sessions that stood, `requests` how often sound was sent anew.
+    `handshakes` counts established sessions, `requests` how often the sound was sent.
     """
 
     lost: Reason | None = None
@@ -86,21 +86,21 @@ OUTCOMES: dict[Mode, Outcome] = {
     Mode.STOPS: Outcome(SILENT, (SILENT,)),
 }
 OTHERWISE: dict[tuple[str, Mode], Outcome] = {
-    # does not tell the status within the body, and calls it a request that is not valid
+    # does not report the status within the body, and reports an invalid request
     ("spatialreal", Mode.TOKEN_ERRORS): REFUSED_BEFORE,
-    # does not tell the close code that it sent itself
+    # does not report the close code that it sent itself
     ("spatialreal", Mode.TOO_LARGE): RETRIED_MIDWAY,
 }
 WHOLE = {Mode.FLOOD}
-"""The motion covers all of the sound before it goes wrong: nothing of it is given up."""
+"""Faults before which the motion covers all of the sound: nothing of it is given up."""
 SHORT = {Mode.TOKEN_SLOW, Mode.NO_CONFIRM}
-"""Where the time-out of a session's start is what is waited for."""
+"""Faults that are detected by the timeout of a session's start."""
 STALLED = {Mode.NOTHING, Mode.STOPS}
-"""Where motion is waited for in vain."""
+"""Faults that are detected because motion never arrives."""
 
 
 async def be_patient_again(house: Rig) -> None:
-    """What was waited for is over: the attempt after it may take as long as a busy machine needs."""
+    """The timeout under test has passed: the next attempt may take as long as a busy machine needs."""
     while house.server.faults_left:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     house.pool._start_timeout_s = PATIENCE_S
@@ -109,9 +109,9 @@ async def be_patient_again(house: Rig) -> None:
 @pytest.mark.parametrize("sdk", ["spatius", pytest.param("spatialreal", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name)
 async def test_fault(mode: Mode, sdk: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sound is heard to its end, once; motion is either all there, or given up for the right reason; the next is well."""
+    """The sound plays to its end, once; motion is complete, or given up for the expected reason; the next conversation succeeds."""
     if mode in STALLED:
-        monkeypatch.setattr(feed, "STALL_US", 500_000)  # shorter than in earnest
+        monkeypatch.setattr(feed, "STALL_US", 500_000)  # shorter than in production
     expected = OTHERWISE.get((sdk, mode), OUTCOMES[mode])
     server = MotionServer(mode, stop_after=1)
     timeout_s: dict[str, Any] = {"start_timeout_s": 2} if mode in SHORT else {}

@@ -1,4 +1,4 @@
-"""The feed: sound out, keyframes in, taken up behind the last of them."""
+"""The feed: sound out, keyframes in, resumed after the last keyframe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECOND = 32_000
 
 
 def drained(feed: Feed, now_us: int = 0) -> tuple[bytes, bool]:
-    """All that is to be sent now, and whether it ended."""
+    """Return all sound to be sent now, and whether it ended."""
     data, end = b"", False
     while (sending := feed.take(now_us)) is not None:
         data, end = data + sending.data, sending.end
@@ -25,7 +25,7 @@ def drained(feed: Feed, now_us: int = 0) -> tuple[bytes, bool]:
 
 
 def test_everything_is_sent_and_the_end_is_said_once() -> None:
-    """In pieces, with the end on the last one; an end that comes later is an empty piece."""
+    """In pieces, with the end mark on the last one; a later end is an empty piece."""
     feed = Feed(PCM)
     feed.push(bytes(range(256)) * 500)
     assert drained(feed) == (bytes(range(256)) * 500, False)
@@ -36,7 +36,7 @@ def test_everything_is_sent_and_the_end_is_said_once() -> None:
 
 @given(st.sampled_from(PCM_RATES_HZ), st.integers(1, 200), st.lists(st.integers(1, 60), max_size=6), st.lists(st.booleans(), max_size=6))
 def test_after_a_rewind_sound_begins_at_the_next_keyframe(rate_hz: int, tenths: int, windows: list[int], cuts: list[bool]) -> None:
-    """Whatever came before it: each sample between the last keyframe that came and the end is sent again, and none before."""
+    """Whatever came before: each sample from the last received keyframe to the end is sent again, and none before it."""
     feed = Feed(AudioFormat(Codec.PCM_S16LE, rate_hz))
     sound = b"".join(sample.to_bytes(2, "little") for sample in (index % 65_536 for index in range(rate_hz * tenths // 10)))
     feed.push(sound)
@@ -56,7 +56,7 @@ def test_after_a_rewind_sound_begins_at_the_next_keyframe(rate_hz: int, tenths: 
 
 
 def test_encoded_sound_can_not_be_taken_up_midway() -> None:
-    """Before any of it was sent it can."""
+    """It can be before any of it was sent."""
     feed = Feed(OGG)
     feed.push(bytes(1_000))
     assert feed.rewind()
@@ -65,7 +65,7 @@ def test_encoded_sound_can_not_be_taken_up_midway() -> None:
 
 
 def test_complete_with_the_end_mark_or_covered_and_waited_for() -> None:
-    """The mark counts at once; without it a while after the last keyframe."""
+    """Complete at once with the mark; without it, some time after the last keyframe."""
     feed = Feed(PCM)
     feed.push(bytes(2 * SECOND))
     feed.finish()
@@ -80,7 +80,7 @@ def test_complete_with_the_end_mark_or_covered_and_waited_for() -> None:
 
 
 def test_motion_is_overdue_where_it_was_waited_for() -> None:
-    """Not while the server has less than a window to work on."""
+    """Not while the server has less than a window of input."""
     feed = Feed(PCM)
     feed.push(bytes(SECOND))
     drained(feed, 0)
@@ -103,7 +103,7 @@ def test_motion_that_disagrees_with_its_sound(keyframes: int, disagrees: bool) -
 
 @pytest.mark.parametrize(("audio_format", "data", "keyframes"), [(PCM, bytes(SECOND), 75), (OGG, bytes(500), 75)])
 def test_motion_far_beyond_its_sound_is_not_plausible(audio_format: AudioFormat, data: bytes, keyframes: int) -> None:
-    """One second of sound, or of the thinnest Opus, and two more."""
+    """The limit is one second of sound, or of Opus at the lowest rate, plus two."""
     feed = Feed(audio_format)
     feed.push(data)
     assert feed.is_plausible(keyframes)
@@ -111,7 +111,7 @@ def test_motion_far_beyond_its_sound_is_not_plausible(audio_format: AudioFormat,
 
 
 def test_sound_is_bounded_until_motion_covers_it() -> None:
-    """Room comes back with keyframes."""
+    """Keyframes free space again."""
     feed = Feed(PCM)
     while feed.has_room:
         feed.push(bytes(SECOND))

@@ -6,7 +6,7 @@ from tests.relay_server.sources.avatarkit.many import run
 
 
 async def test_some_conversations() -> None:
-    """A slice of the thousand, in a few seconds."""
+    """A small part of the thousand, in a few seconds."""
     totals = await run("spatius", 12, 80.0, seed=7)
     assert totals["completed"] >= 4
     assert totals["interrupted"] >= 1

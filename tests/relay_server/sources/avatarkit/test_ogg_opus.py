@@ -1,4 +1,4 @@
-"""Speech that is encoded already: an Ogg Opus stream goes to the SDK and to the device as it is, and motion comes back for it."""
+"""Encoded speech: an Ogg Opus stream is passed unchanged to the SDK and the device, and its motion is returned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYFRAMES = 182
 
 
 async def cut_anywhere(stream: bytes) -> AsyncIterator[bytes]:
-    """In pieces that know nothing of pages."""
+    """Cut into pieces regardless of pages."""
     dice, start = random.Random(5), 0
     while start < len(stream):
         size = dice.randint(1, 4_000)
@@ -33,7 +33,7 @@ async def cut_anywhere(stream: bytes) -> AsyncIterator[bytes]:
 
 
 async def speak(house: Rig, stream: bytes) -> tuple[str, Seen]:
-    """One conversation, until it is finished."""
+    """Run one conversation until it has finished."""
     performance = await house.source().perform(AudioSpeech(AudioFormat(Codec.OGG_OPUS), cut_anywhere(stream)))
     rendition = PublishedSpeech(house.publisher, performance, ("lobby",), OnPlaying.REPLACE, report=house.reports.__setitem__)
     conversation_id = await rendition.begin()
@@ -50,7 +50,7 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
 async def test_stream_and_motion_arrive_as_they_are(sdk: str, stream: bytes) -> None:
-    """The server hears the very bytes; the device decodes them to their end and shows the motion made for them."""
+    """The server gets the same bytes; the device decodes them to the end and shows their motion."""
     async with rig(sdk, MotionServer(), speed=5) as house:
         _, seen = await speak(house, stream)
         (request,) = house.server.requests.values()
@@ -65,7 +65,7 @@ async def test_stream_and_motion_arrive_as_they_are(sdk: str, stream: bytes) -> 
 
 
 async def test_a_session_that_breaks_costs_the_rest_of_the_motion(stream: bytes) -> None:
-    """Encoded sound cannot be taken up midway; it is heard to its end nevertheless, and the reason is told."""
+    """Encoded sound cannot be resumed midway; it plays to its end nevertheless, and the reason is reported."""
     async with rig("spatius", MotionServer(Mode.CLOSE_1011, stop_after=1), speed=5) as house:
         conversation_id, seen = await speak(house, stream)
         assert seen.audio_only
@@ -76,7 +76,7 @@ async def test_a_session_that_breaks_costs_the_rest_of_the_motion(stream: bytes)
 
 
 async def test_what_is_irregular_about_a_file_is_told(tmp_path: Path) -> None:
-    """The voice that reads it says so, and its sound is whole."""
+    """The source reports it on reading, and its sound is complete."""
     (tmp_path / "a.opus").write_bytes(irregular_opus(tmp_path))
     async with rig("spatius", MotionServer(), speed=5) as house:
         performance = await house.source().perform(FileSpeech(tmp_path / "a.opus"))

@@ -1,4 +1,4 @@
-"""`relayctl say` and `relayctl play` at a device whose source is a Server SDK by the configuration file; another device's is not."""
+"""`relayctl say` and `relayctl play` on a device whose source is a Server SDK in the configuration file; another device's is not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ingress_url = "{server.ingress_url}"
 
 
 class House:
-    """A relay that listens, by its file, with two devices."""
+    """A listening relay configured by a file, with two devices."""
 
     def __init__(self, server: MotionServer, address: str, devices: dict[str, FastDevice]) -> None:
         self._server = server
@@ -49,25 +49,25 @@ class House:
         self._devices = devices
 
     async def relayctl(self, verb: str, device: str, what: str) -> Seen:
-        """Run the command, and wait until the device has finished what it began."""
+        """Run the command, and wait until the device has finished the conversation."""
         before = set(self._devices[device].seen)
         assert await asyncio.to_thread(relayctl.main, ["--relay", self._address, verb, device, what]) == 0
         (conversation_id,) = set(self._devices[device].seen) - before
         return await until_finished(self._devices[device], conversation_id)
 
     def request(self) -> Request:
-        """The only one so far."""
+        """Return the only request so far."""
         (request,) = self._server.requests.values()
         return request
 
     def heard(self) -> Pcm:
-        """Its sound."""
+        """Return its sound."""
         return np.frombuffer(bytes(self.request().audio), "<i2")
 
 
 @asynccontextmanager
 async def configured(sdk: str, folder: Path) -> AsyncIterator[House]:
-    """All of it, with the unmodified package `sdk`."""
+    """Set up everything, with the unmodified package `sdk`."""
     pytest.importorskip(sdk, reason=f"the package {sdk} is not installed")
     server = MotionServer()
     async with server.serving():
@@ -92,7 +92,7 @@ async def configured(sdk: str, folder: Path) -> AsyncIterator[House]:
 
 
 def check(seen: Seen, request: Request, seconds: float) -> None:
-    """The device has the SDK's motion, shows it, and hears all of the sound."""
+    """The device has the SDK's motion, shows it, and plays all of the sound."""
     assert seen.opened is not None and seen.opened.motion_format is not None
     assert seen.opened.motion_format.encoding is MotionEncoding.AVATARKIT_V2
     assert seen.motion == request.sent
@@ -104,7 +104,7 @@ def check(seen: Seen, request: Request, seconds: float) -> None:
 
 
 async def test_say(tmp_path: Path) -> None:
-    """espeak-ng's sound goes to the SDK, and the SDK's motion to the device; the other device moves as `local` does."""
+    """espeak-ng's sound is sent to the SDK, and the SDK's motion to the device; the other device moves with `local`."""
     try:
         espeak.load()
     except EspeakError as error:
@@ -122,7 +122,7 @@ async def test_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
 async def test_play_an_ogg_opus_file(sdk: str, tmp_path: Path) -> None:
-    """It is decoded here, once, for both: the SDK hears the samples that the device does."""
+    """It is decoded here, once, for both: the SDK gets the samples that the device plays."""
     need_opus_tools()
     stream = encode(tmp_path, tones(5.0))
     (tmp_path / "speech.opus").write_bytes(stream)

@@ -1,4 +1,4 @@
-"""Requests of one session: each motion message goes to the conversation it was made for, or to none."""
+"""Requests of one session: each motion message is assigned to its conversation, or to none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_motion_of_the_current_request_is_its_own() -> None:
 
 
 def test_motion_faster_than_the_id_is_parked_and_judged_then() -> None:
-    """Its own is handed on, another's is unknown."""
+    """Its own motion is forwarded, another's is unknown."""
     requests = Requests()
     requests.begin()
     assert requests.route(message("a", b"1")) is None
@@ -31,7 +31,7 @@ def test_motion_faster_than_the_id_is_parked_and_judged_then() -> None:
 
 
 def test_what_is_parked_is_bounded() -> None:
-    """Beyond that it is unknown; what was parked is told when the request is closed."""
+    """Beyond the bound it is unknown; parked motion is reported when the request is closed."""
     requests = Requests()
     requests.begin()
     assert requests.route(message("a", bytes(UNKNOWN_CONVERSATION_HOLD_BYTES))) is None
@@ -40,7 +40,7 @@ def test_what_is_parked_is_bounded() -> None:
 
 
 def test_late_motion_of_a_closed_request_never_reaches_the_next_one() -> None:
-    """Not even before the next one's id is known, nor where the SDK only told the id at the interrupt."""
+    """Neither before the next request's id is known, nor if the SDK reports the id only at the interrupt."""
     requests = Requests()
     requests.begin()
     requests.named("a")
@@ -54,12 +54,12 @@ def test_late_motion_of_a_closed_request_never_reaches_the_next_one() -> None:
 
 
 def test_without_a_request_all_motion_is_unknown() -> None:
-    """Nobody asked for it."""
+    """No request is open."""
     assert Requests().route(message("a")) is DropReason.CONVERSATION_UNKNOWN
 
 
 def test_repeated_messages_and_those_behind_the_end_are_dropped() -> None:
-    """Twice the same would shift all that follows."""
+    """A repeated message would shift all later ones."""
     requests = Requests()
     requests.begin()
     requests.named("a")

@@ -1,4 +1,4 @@
-"""Credentials: not in logs, faults, metrics or errors, at the most talkative log level, from a server that gives them away."""
+"""Credentials do not appear in logs, faults, metrics or errors, at the most verbose log level, with a server that leaks them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TALKATIVE = (Mode.WELL, Mode.TOKEN_REFUSED, Mode.TOKEN_BROKEN, Mode.UPGRADE_400,
 
 
 async def told_by(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> str:
-    """All that is told of a conversation with a server that gives the account's secrets away."""
+    """All output of a conversation with a server that leaks the account's secrets."""
     caplog.set_level(logging.DEBUG)
     server = MotionServer(mode, stop_after=1)
     server.echo = f"your key {API_KEY} and token {TOKEN} are not welcome"
     async with OtlpReceiver() as collector:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)  # the exporters look there themselves
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)  # the exporters read these
         telemetry = start_telemetry("relay-server", "told", "0", os.environ)
         watching = RelayTelemetry(telemetry, unix_time_us)
         async with rig(sdk, server, speed=200, observer=watching, sdk_observer=SdkTelemetry(telemetry)) as house:
@@ -46,7 +46,7 @@ async def told_by(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkey
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
 @pytest.mark.parametrize("mode", TALKATIVE, ids=lambda mode: mode.name)
 async def test_no_credential_is_told(sdk: str, mode: Mode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key and the session's token."""
+    """Neither the key nor the session's token appears."""
     told = await told_by(sdk, mode, caplog, monkeypatch)
     assert "session=" in told or "SOURCE_" in told
     assert API_KEY not in told
@@ -54,7 +54,7 @@ async def test_no_credential_is_told(sdk: str, mode: Mode, caplog: pytest.LogCap
 
 
 async def test_a_leak_would_be_found(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what keeps them in, both are told: the search above can fail."""
+    """Without redaction both appear: the search above can fail."""
     monkeypatch.setattr(vendor.VendorSdk, "_failure", lambda _, error: vendor.failure_of(error))
     monkeypatch.setattr(faults, "clean", lambda text: text)
     told = await told_by("spatius", Mode.CLOSE_4010, caplog, monkeypatch)
@@ -64,7 +64,7 @@ async def test_a_leak_would_be_found(caplog: pytest.LogCaptureFixture, monkeypat
 
 @pytest.mark.parametrize("place", REACHED)
 def test_what_real_programs_leave_is_searched_everywhere(place: str) -> None:
-    """By the script that runs them: a secret that is planted in one place is found, and a place that says nothing is no proof."""
+    """Checks the script that runs them: a planted secret is found in each place, and an empty place proves nothing."""
     left = {name: b" ".join(words) for name, words in REACHED.items()}
     search(left)
     with pytest.raises(AssertionError, match=f"a credential is in {place}"):
@@ -82,7 +82,7 @@ def test_settings_and_sdk_do_not_show_the_key() -> None:
 
 
 def test_the_sdk_sends_no_telemetry_to_its_maker() -> None:
-    """Unless that was asked for."""
+    """Unless requested."""
     telemetry = pytest.importorskip("spatius.telemetry", reason="the package spatius is not installed")
     make_sdk(settings("spatius", MotionServer(), console_url="https://c.test", ingress_url="wss://i.test"), API_KEY)
     assert not telemetry.telemetry_enabled()

@@ -1,4 +1,4 @@
-"""The stock: who gets a session, and when one is opened or closed."""
+"""The session stock: assignment, opening and closing of sessions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FAULT = Fault(Reason.SOURCE_REFUSED, "no")
 
 
 def stock(*, warm: int = 0, most: int = 2, idle_s: int = 60, longest_s: int = 0, jitter: float = 1.0) -> SessionStock:
-    """A stock of 16 kHz."""
+    """A stock for 16 kHz."""
     return SessionStock(StockRules(A, warm, most, idle_s * SECOND, longest_s * SECOND), lambda: jitter)
 
 
 def test_a_session_serves_one_conversation_after_the_other() -> None:
-    """Opened for the first, ready for the second."""
+    """Opened for the first conversation, reused for the second."""
     it = stock()
     assert it.take("lobby", A, 0) == Open(1, A)
     it.opened(1, 0)
@@ -30,7 +30,7 @@ def test_a_session_serves_one_conversation_after_the_other() -> None:
 
 
 def test_a_device_has_one_session() -> None:
-    """Its next conversation waits for it, and another device gets one of its own."""
+    """Its next conversation waits for it, and another device gets its own session."""
     it = stock()
     it.take("lobby", A, 0)
     assert it.take("lobby", A, 0) == Wait()
@@ -38,7 +38,7 @@ def test_a_device_has_one_session() -> None:
 
 
 def test_no_more_than_allowed() -> None:
-    """Who comes too late waits; an idle one of another format makes room, and counts until it is gone."""
+    """Later callers wait; an idle session of another format is closed for them, and counts until it is closed."""
     it = stock(most=1)
     it.take("lobby", A, 0)
     it.opened(1, 0)
@@ -51,7 +51,7 @@ def test_no_more_than_allowed() -> None:
 
 
 def test_warm_sessions_are_kept_and_others_closed_when_idle() -> None:
-    """The warm one is opened at once, and replaced when it is taken."""
+    """The warm session is opened at once, and replaced when it is taken."""
     it = stock(warm=1, idle_s=10)
     assert it.tick(0) == [Open(1, A)]
     it.opened(1, 0)
@@ -65,7 +65,7 @@ def test_warm_sessions_are_kept_and_others_closed_when_idle() -> None:
 
 
 def test_an_idle_session_is_renewed_before_its_cap_and_never_doubled() -> None:
-    """The old one is closed first if there is room for one only."""
+    """The old one is closed first if there is room for only one."""
     it = stock(warm=1, most=1, longest_s=100)
     it.tick(0)
     it.opened(1, 0)
@@ -77,7 +77,7 @@ def test_an_idle_session_is_renewed_before_its_cap_and_never_doubled() -> None:
 
 
 def test_failures_in_a_row_wait_longer_each_time() -> None:
-    """And success begins anew."""
+    """A success resets the delay."""
     it = stock()
     waits = []
     for _ in range(8):
@@ -91,7 +91,7 @@ def test_failures_in_a_row_wait_longer_each_time() -> None:
 
 
 def test_a_warm_session_asks_for_nothing_by_time_alone() -> None:
-    """Or whoever waits for the next deadline would wait for one that is long past, over and over."""
+    """Otherwise a caller that waits for the next deadline would spin on one that has passed."""
     it = stock(warm=1, idle_s=10)
     it.tick(0)
     it.opened(1, 0)
@@ -106,7 +106,7 @@ def test_a_warm_session_asks_for_nothing_by_time_alone() -> None:
 
 
 def test_a_session_that_is_opened_and_lost_again_is_a_failure_in_the_row() -> None:
-    """Each is paid for. A minute without a failure ends the row."""
+    """Each session is charged. A minute without a failure ends the row."""
     it = stock()
     now_us, waits = 0, []
     for _ in range(4):
@@ -126,7 +126,7 @@ def test_a_session_that_is_opened_and_lost_again_is_a_failure_in_the_row() -> No
 
 
 def test_a_refusal_holds_everybody_off_but_open_sessions_serve_on() -> None:
-    """Nobody asks again before it is over, warm sessions neither."""
+    """No session is requested before it is over, not even warm ones."""
     it = stock(warm=1, jitter=0.0)
     it.tick(0)
     it.opened(1, 0)
@@ -138,7 +138,7 @@ def test_a_refusal_holds_everybody_off_but_open_sessions_serve_on() -> None:
 
 
 class Life(RuleBasedStateMachine):
-    """Whatever happens, in whatever order: the limits hold, and nobody shares a session."""
+    """For any order of events the limits hold, and no session is shared."""
 
     opening = Bundle("opening")
     busy = Bundle("busy")
@@ -152,7 +152,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(target=opening, device=st.sampled_from("abcd"), audio_format=st.sampled_from((A, B)))
     def take(self, device: str, audio_format: AudioFormat) -> object:
-        """A conversation asks."""
+        """A conversation requests a session."""
         answer = self.stock.take(device, audio_format, self.now_us)
         match answer:
             case Leased(number):
@@ -167,12 +167,12 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=consumes(opening))
     def opened(self, number: int) -> None:
-        """It stands."""
+        """A session is established."""
         self.stock.opened(number, self.now_us)
 
     @rule(number=consumes(opening))
     def fails(self, number: int) -> None:
-        """It is not available."""
+        """A session is unavailable."""
         self.owners.pop(number, None)
         self.stock.failed(self.now_us, 0, FAULT)
         self.stock.closing(number)
@@ -180,7 +180,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 40))
     def time_passes(self, seconds: int) -> None:
-        """Idle ones are closed, warm ones opened; all conversations end meanwhile."""
+        """Idle sessions are closed, warm ones opened; all conversations end meanwhile."""
         self.now_us += seconds * SECOND
         for number in list(self.owners):
             if self.stock.standing(number) is SessionState.BUSY:
@@ -194,7 +194,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
-        """Never more than three, never two for one device."""
+        """At most three, and at most one per device."""
         assert self.stock.count() <= 3
         assert len(set(self.owners.values())) == len(self.owners)
 

@@ -1,4 +1,4 @@
-"""Settings of a Server SDK: what cannot be is refused by name, keys come from outside the configuration, and are never told."""
+"""Settings of a Server SDK: invalid ones are refused by name; keys come from outside the configuration and are never printed."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ URLS: dict[str, Any] = {"console_url": "https://c.test/v1/console", "ingress_url
     ],
 )
 def test_what_can_not_be_is_refused(changed: dict[str, Any], named: str) -> None:
-    """With the name of the setting."""
+    """The error names the setting."""
     flags = {f"spatius.{name}": value for name, value in (WELL | changed).items()}
     with pytest.raises(ConfigError, match=named):
         SPATIUS.make_settings(ProgramSettings("AVATAR_RELAY_", [SPATIUS.section("spatius")]).load(flags, {}, None)["spatius"])
 
 
 def test_the_key_comes_from_the_environment_or_else_from_its_file(tmp_path: Path) -> None:
-    """The first line of it; the environment goes first."""
+    """The first line of the file; the environment has priority."""
     file = tmp_path / "key"
     file.write_text(" key-of-file \nmore\n")
     settings = AvatarKitSettings(sdk="spatius", api_key_file=file, **WELL)
@@ -54,7 +54,7 @@ def test_the_key_comes_from_the_environment_or_else_from_its_file(tmp_path: Path
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"a\x01b"])
 def test_a_key_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    """Missing, empty, no text, or with what no header carries."""
+    """Missing, empty, not text, or with characters that are invalid in a header."""
     file = tmp_path / "key"
     if content is not None:
         file.write_bytes(content)
@@ -73,7 +73,7 @@ def test_a_device_is_given_its_source_by_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['[devices.lobby]\nsource = "spatius"', '[devices]\nlobby = "spatius"', "[devices.lobby]", "[avatarkit]"])
 def test_a_source_that_is_not_set_up_is_refused(tmp_path: Path, text: str) -> None:
-    """By name."""
+    """The error names the source."""
     path = tmp_path / "relay.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"devices|avatarkit"):

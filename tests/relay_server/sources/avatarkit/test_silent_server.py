@@ -1,4 +1,4 @@
-"""A Motion Server that accepts and says nothing, in real time: the sound ends when it ends, and what follows joins it."""
+"""A Motion Server that accepts and never answers, in real time: the sound ends on time, and the next conversation follows directly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW = [pytest.param(mode, marks=pytest.mark.slow) for mode in (Mode.NO_CONFIRM,
 
 @pytest.mark.parametrize("mode", [Mode.NOTHING, *SLOW], ids=lambda mode: mode.name)
 async def test_sound_ends_with_its_last_sample(mode: Mode) -> None:
-    """Told once, with a reason; a conversation that waits behind it begins at once."""
+    """Reported once, with a reason; a queued conversation begins at once."""
     async with rig("spatius", MotionServer(mode, stop_after=1), speed=1, max_sessions=1) as house:
         first = await house.begin(sound(SECONDS))
         finishing = asyncio.create_task(first.finish())
@@ -41,7 +41,7 @@ async def test_sound_ends_with_its_last_sample(mode: Mode) -> None:
 
 
 async def test_items_end_soon_after_the_sound() -> None:
-    """Also for a reader that does not know when the sound is heard."""
+    """Holds also for a reader that does not know when the sound is audible."""
     async with rig("spatius", MotionServer(Mode.NOTHING), speed=1) as house:
         performance = await house.source().perform(AudioSpeech(PCM_16K, chunked(sound(0.3))))
         loop = asyncio.get_running_loop()

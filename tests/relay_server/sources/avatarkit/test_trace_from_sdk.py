@@ -1,4 +1,4 @@
-"""One trace from the Server SDK's session to the picture: real programs, a stand-in Motion Server, asserted where the spans arrive."""
+"""One trace from the Server SDK's session to the picture: real programs, a stand-in Motion Server, asserted at the span receiver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RELAY = {"relay.speak", "relay.receive", "relay.queue", "relay.send"}
 
 
 async def spans_of(mode: Mode, folder: Path, *, leaves: str = "") -> list[ReceivedSpan]:
-    """What a conversation leaves at the receiver; the device may be `stopped` or `killed` in the middle of it."""
+    """Return a conversation's spans at the receiver; the device may be `stopped` or `killed` in the middle of it."""
     pytest.importorskip("spatius", reason="the package spatius is not installed")
     server = MotionServer(mode, stop_after=1)
     async with server.serving(), OtlpReceiver() as receiver, asyncio.timeout(PATIENCE_S):
@@ -43,7 +43,7 @@ async def spans_of(mode: Mode, folder: Path, *, leaves: str = "") -> list[Receiv
 
 
 def below(spans: list[ReceivedSpan], root: ReceivedSpan) -> list[ReceivedSpan]:
-    """All spans of a tree; fails on one whose parent did not arrive."""
+    """Return all spans of a tree; fails if a span's parent did not arrive."""
     known = {span.span_id for span in spans}
     assert [span.name for span in spans if span.parent_span_id and span.parent_span_id not in known] == []
     assert {span.trace_id for span in spans} == {root.trace_id}
@@ -68,7 +68,7 @@ async def test_one_trace_from_the_session_to_the_picture(tmp_path: Path) -> None
 
 @pytest.mark.slow
 async def test_failures_are_on_their_spans(tmp_path: Path) -> None:
-    """A session that breaks: its request holds the reason, and another session and request follow."""
+    """A session that breaks: its request has the reason, and another session and request follow."""
     spans = await spans_of(Mode.CLOSE_1011, tmp_path)
     (root,) = [span for span in spans if not span.parent_span_id]
     requests = [span for span in below(spans, root) if span.name == "source.request"]
@@ -80,7 +80,7 @@ async def test_failures_are_on_their_spans(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("leaves", ["stopped", "killed"])
 async def test_device_that_leaves_leaves_no_orphans(tmp_path: Path, leaves: str) -> None:
-    """While it plays. Stopped, it ends what was going on there, and says so; killed, it cannot."""
+    """While it plays. If stopped, it ends its current spans and reports that; if killed, it cannot."""
     spans = await spans_of(Mode.WELL, tmp_path, leaves=leaves)
     (root,) = [span for span in spans if not span.parent_span_id]
     by_name = {span.name: span for span in below(spans, root)}

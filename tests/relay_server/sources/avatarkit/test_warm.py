@@ -1,4 +1,4 @@
-"""A session that is ready: no new token, no new WebSocket; and sessions that end while nothing is said."""
+"""Warm sessions: no new token, no new WebSocket; and sessions that end while idle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.relay_server.sources.avatarkit.rig import PATIENCE_S, rig, sound
 
 @pytest.mark.parametrize("sdk", ["spatius", "spatialreal"])
 async def test_a_warm_conversation_needs_no_handshake(sdk: str) -> None:
-    """From the first word on, and after an interrupt, too."""
+    """From its first sound, and also after an interrupt."""
     server = MotionServer()
     async with rig(sdk, server, speed=100, warm_sessions=1) as house:
         await house.until_warm()
@@ -32,7 +32,7 @@ async def test_a_warm_conversation_needs_no_handshake(sdk: str) -> None:
 
 
 async def test_all_sessions_are_closed_with_the_pool() -> None:
-    """None is left to be paid for."""
+    """None is left to be charged for."""
     server = MotionServer()
     async with rig("spatius", server, warm_sessions=2, max_sessions=2) as house:
         while house.pool.count(SessionState.IDLE) < 2:  # noqa: ASYNC110
@@ -46,7 +46,7 @@ async def test_all_sessions_are_closed_with_the_pool() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.HANDSHAKE_TEXT, Mode.CLOSE_AT_ONCE], ids=lambda mode: mode.name)
 async def test_a_warm_session_that_can_not_be_kept_is_not_asked_for_again_and_again(mode: Mode) -> None:
-    """Whatever the reason: each attempt waits longer than the one before."""
+    """For any reason: each attempt is delayed longer than the one before."""
     server = MotionServer(mode)
     async with rig("spatius", server, warm_sessions=1, jitter=1.0) as house:
         async with asyncio.timeout(PATIENCE_S):
@@ -57,7 +57,7 @@ async def test_a_warm_session_that_can_not_be_kept_is_not_asked_for_again_and_ag
 
 
 async def test_no_region_is_looked_up_where_urls_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK would ask its maker's servers which region is near."""
+    """Otherwise the SDK would ask its vendor's servers for the nearest region."""
     package = pytest.importorskip("spatius.avatar_session", reason="the package spatius is not installed")
     asked: list[object] = []
     monkeypatch.setattr(package, "resolve_region_with_cache_info", lambda *arguments, **named: asked.append((arguments, named)))

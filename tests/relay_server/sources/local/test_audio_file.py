@@ -25,7 +25,7 @@ from tests.lab.recordings import speech_like
 
 
 def write(path: Path, samples: NDArray[np.generic], rate_hz: int = 16_000, subtype: str = "PCM_16") -> Path:
-    """A file of these samples; the name says its format."""
+    """Write a file of these samples; the suffix selects the format."""
     soundfile.write(path, samples, rate_hz, subtype=subtype)
     return path
 
@@ -42,7 +42,7 @@ def samples_of(path: Path, block_s: float = 0.1) -> NDArray[np.int16]:
 @pytest.mark.parametrize("rate_hz", PCM_RATES_HZ)
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_16_bit_mono_passes_sample_for_sample(tmp_path: Path, name: str, rate_hz: int) -> None:
-    """At each of the wire's rates, every value that there is."""
+    """At each of the wire's rates, for every possible value."""
     samples = np.arange(-32_768, 32_768, 7).astype(np.int16)
     path = write(tmp_path / name, samples, rate_hz)
     np.testing.assert_array_equal(samples_of(path), samples)
@@ -50,7 +50,7 @@ def test_16_bit_mono_passes_sample_for_sample(tmp_path: Path, name: str, rate_hz
 
 @pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT", "DOUBLE"])
 def test_finer_samples_are_rounded(tmp_path: Path, subtype: str) -> None:
-    """16 bit is what travels; what is louder than full scale is cut."""
+    """Rounded to 16 bits; samples beyond full scale are clipped."""
     samples = np.array([0.0, 0.5, -0.5, 0.25 + 2**-18, 0.999999, -1.0])
     np.testing.assert_array_equal(
         samples_of(write(tmp_path / "a.wav", samples, subtype=subtype)), [0, 16_384, -16_384, 8_192, 32_767, -32_768]
@@ -60,14 +60,14 @@ def test_finer_samples_are_rounded(tmp_path: Path, subtype: str) -> None:
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
-    """What is on one side only is heard too."""
+    """Sound on one side only is audible too."""
     stereo = np.array([[1_000, 3_000], [-500, 500]], np.int16)
     np.testing.assert_array_equal(samples_of(write(tmp_path / "a.wav", stereo)), [2_000, 0])
 
 
 @pytest.mark.parametrize(("name", "subtype"), [("a.ogg", "VORBIS"), ("a.ogg", "OPUS")])
 def test_ogg(tmp_path: Path, name: str, subtype: str) -> None:
-    """Both codecs that Ogg usually has; the loudness is that of the original."""
+    """Both common codecs of Ogg; the loudness is that of the original."""
     speech = speech_like(2.0, 48_000)
     decoded = samples_of(write(tmp_path / name, speech, 48_000, subtype))
     assert abs(decoded.size - speech.size) <= 960
@@ -76,7 +76,7 @@ def test_ogg(tmp_path: Path, name: str, subtype: str) -> None:
 
 @pytest.mark.parametrize("rate_hz", [6_000, 11_025, 96_000])
 def test_other_rates_become_48_khz(tmp_path: Path, rate_hz: int) -> None:
-    """The same sound at another rate: a tone keeps its pitch, its length and its loudness."""
+    """A tone keeps its pitch, length and loudness at another rate."""
     tone = (10_000 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz)).astype(np.int16)
     path = write(tmp_path / "a.wav", tone, rate_hz)
     file = AudioFile(path)
@@ -90,7 +90,7 @@ def test_other_rates_become_48_khz(tmp_path: Path, rate_hz: int) -> None:
 
 
 def test_peak_is_that_of_the_loudest_moment(tmp_path: Path) -> None:
-    """And reading goes on from the start."""
+    """Reading then continues from the start."""
     samples = np.zeros(32_000, np.int16)
     samples[20_000:24_000] = 16_384
     file = AudioFile(write(tmp_path / "a.wav", samples))
@@ -100,7 +100,7 @@ def test_peak_is_that_of_the_loudest_moment(tmp_path: Path) -> None:
 
 
 def riff(rate_hz: int, channels: int, data_bytes: int, data: bytes) -> bytes:
-    """A WAV header that claims what it likes, and some data."""
+    """A WAV header with arbitrary claims, and some data."""
     head = b"WAVEfmt " + (16).to_bytes(4, "little") + (1).to_bytes(2, "little") + channels.to_bytes(2, "little")
     head += rate_hz.to_bytes(4, "little") + (rate_hz * channels * 2).to_bytes(4, "little") + (channels * 2).to_bytes(2, "little")
     head += (16).to_bytes(2, "little") + b"data" + data_bytes.to_bytes(4, "little") + data
@@ -123,7 +123,7 @@ def riff(rate_hz: int, channels: int, data_bytes: int, data: bytes) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_can_not_be_played_says_why(tmp_path: Path, data: bytes, text: str) -> None:
-    """Each fault has a text of its own."""
+    """Each fault has its own text."""
     path = tmp_path / "a.wav"
     path.write_bytes(data)
     with pytest.raises(AudioFileError, match=text):
@@ -131,7 +131,7 @@ def test_what_can_not_be_played_says_why(tmp_path: Path, data: bytes, text: str)
 
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too long and too large are said before anything is read."""
+    """Too long and too large files are refused before anything is read."""
     path = write(tmp_path / "a.wav", np.zeros(32_000, np.int16))
     monkeypatch.setattr(audio_file, "MAX_SECONDS", 1)
     with pytest.raises(AudioFileError, match="2 s long; at most 1 s"):
@@ -142,7 +142,7 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_samples_that_are_not_finite(tmp_path: Path) -> None:
-    """Floating-point files can hold anything."""
+    """Floating-point files can contain any value."""
     path = write(tmp_path / "a.wav", np.array([0.0, np.nan, 0.5]), subtype="FLOAT")
     with pytest.raises(AudioFileError, match="not finite"):
         samples_of(path)
@@ -150,13 +150,13 @@ def test_samples_that_are_not_finite(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["none.wav", "."])
 def test_what_is_not_a_file(tmp_path: Path, name: str) -> None:
-    """A folder is no more a file than one that is missing."""
+    """A folder is refused like a missing file."""
     with pytest.raises(FileNotFoundError):
         AudioFile(tmp_path / name)
 
 
 def test_reading_after_it_was_closed(tmp_path: Path) -> None:
-    """A reader gets an error; closing twice is no fault."""
+    """A reader gets an error; closing twice is not an error."""
     file = AudioFile(write(tmp_path / "a.wav", np.zeros(80_000, np.int16)))
     blocks = file.blocks(0.01)
     next(blocks)
@@ -167,7 +167,7 @@ def test_reading_after_it_was_closed(tmp_path: Path) -> None:
 
 
 def test_closing_while_another_thread_reads(tmp_path: Path) -> None:
-    """It ends with an error or with the whole file, nothing crashes."""
+    """Reading ends with an error or with the whole file; nothing crashes."""
     path = write(tmp_path / "a.wav", np.zeros(800_000, np.int16))
     frames: list[int] = []
 
@@ -190,7 +190,7 @@ def test_closing_while_another_thread_reads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF])
 def test_wav_whose_length_was_not_known(tmp_path: Path, size: int) -> None:
-    """As programs write it that stream: all of it is heard, and nothing is told."""
+    """As written by programs that stream it: all of it is read, and nothing is reported."""
     samples = speech_like(1.0, 16_000)
     path = tmp_path / "a.wav"
     path.write_bytes(wav(samples.tobytes(), data_size=size, riff_size=size, before=TAG))
@@ -203,7 +203,7 @@ def test_wav_whose_length_was_not_known(tmp_path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("subtype", ["ULAW", "ALAW", "GSM610", "IMA_ADPCM", "MS_ADPCM", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_other_encodings_of_wav(tmp_path: Path, subtype: str) -> None:
-    """Read twice, as the source does: for the level, and to be heard."""
+    """Read twice, as the source does: for the level, and for playback."""
     speech = speech_like(1.0, 16_000)
     file = AudioFile(write(tmp_path / "a.wav", speech / 32_768, subtype=subtype))
     level = file.peak_db()
@@ -217,7 +217,7 @@ def test_other_encodings_of_wav(tmp_path: Path, subtype: str) -> None:
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
 @pytest.mark.parametrize("channels", [3, 5, 6, 8])
 def test_a_voice_in_the_centre_is_kept(tmp_path: Path, name: str, channels: int) -> None:
-    """-3 dB at most, in the order of channels that each container has; what shakes the floor is left out."""
+    """-3 dB at most, in the channel order of each container; the LFE channel is left out."""
     voice = 0.3 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
     ogg = name.endswith("ogg")
     samples = np.zeros((24_000, channels))
@@ -231,7 +231,7 @@ def test_a_voice_in_the_centre_is_kept(tmp_path: Path, name: str, channels: int)
 
 
 def test_a_channel_mask_is_heeded(tmp_path: Path) -> None:
-    """One that says where the channels are, and one that cannot be."""
+    """A mask with channel positions, and an impossible one."""
     samples = np.zeros((1_000, 2), "<i2")
     samples[:, 0] = 10_000
     for mask, wanted in ((0x4 | 0x8, 7_500), (0x3, 5_000), (0x1, 5_000)):
@@ -242,7 +242,7 @@ def test_a_channel_mask_is_heeded(tmp_path: Path) -> None:
 
 
 def test_a_flac_that_breaks_off_is_heard_as_far_as_it_goes(tmp_path: Path) -> None:
-    """And that is told."""
+    """The truncation is reported."""
     path = write(tmp_path / "a.flac", speech_like(3.0, 16_000))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     file = AudioFile(path)
@@ -256,7 +256,7 @@ def test_a_flac_that_breaks_off_is_heard_as_far_as_it_goes(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("tag", [b"", b"ID3\x03\0\0\0\0\0\x0a" + bytes(10)])
 def test_ogg_opus_is_read_as_a_device_reads_it(tmp_path: Path, tag: bytes) -> None:
-    """Sample for sample, with what is told; also behind an ID3 tag, and chained."""
+    """Identical to the sample, with the same reports; also after an ID3 tag, and chained."""
     need_opus_tools()
     stream = TakenApart(encode(tmp_path, tones(0.9)))
     data = tag + stream.mux(granule=lambda frames, _, last: 0 if last else frames) + stream.mux(serial=8)
@@ -273,7 +273,7 @@ def test_ogg_opus_is_read_as_a_device_reads_it(tmp_path: Path, tag: bytes) -> No
 
 
 def test_an_mp3_is_read(tmp_path: Path) -> None:
-    """With the padding that its encoder put before and behind it, and the same in blocks of any length."""
+    """With the padding that its encoder added at both ends, and identical for blocks of any length."""
     speech = speech_like(1.0, 24_000)
     path = tmp_path / "a.mp3"
     soundfile.write(path, speech, 24_000, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE", compression_level=0.6)

@@ -1,4 +1,4 @@
-"""Source `local`: a file of speech and the mouth to its sound."""
+"""Source `local`: a file of speech, and mouth motion derived from its sound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEMO_CLIP = PROJECT_ROOT / "relay_server" / "sources" / "assets" / "demo.wav"
 
 
 async def test_performance(tmp_path: Path) -> None:
-    """PCM at the file's rate, sample for sample, and weights as long as it, in bursts, motion in time."""
+    """PCM at the file's rate, identical to the sample, and weights of equal length, in bursts, motion in time."""
     path = tmp_path / "a.wav"
     speech = speech_like(3.3, 22_050)
     soundfile.write(path, speech, 22_050)
@@ -54,7 +54,7 @@ def irregular_opus(folder: Path) -> bytes:
 
 
 async def test_irregular_sound_is_told(tmp_path: Path) -> None:
-    """Once, and all of it is performed."""
+    """Reported once, and all of it is performed."""
     path = tmp_path / "a.opus"
     path.write_bytes(irregular_opus(tmp_path))
     performed = await read_all(await LocalSource().perform(FileSpeech(path)))
@@ -85,7 +85,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
 
 
 async def test_given_up_early(tmp_path: Path) -> None:
-    """A reader may stop after the first item, or be cancelled within one: the file is given back, nothing is raised later."""
+    """A reader may stop after the first item, or be cancelled within one: the file is closed, nothing is raised later."""
     path = tmp_path / "a.wav"
     soundfile.write(path, speech_like(60.0, 16_000), 16_000)
     performance = await LocalSource().perform(FileSpeech(path))
@@ -106,7 +106,7 @@ async def test_given_up_early(tmp_path: Path) -> None:
     ],
 )
 async def test_files_that_can_not_be_played(tmp_path: Path, content: bytes | None, reason: Reason, text: str) -> None:
-    """A caller is told the file's name and what is wrong, not its place."""
+    """The error contains the file's name and the fault, not its path."""
     path = tmp_path / "a.wav"
     if content is not None:
         path.write_bytes(content)
@@ -117,6 +117,6 @@ async def test_files_that_can_not_be_played(tmp_path: Path, content: bytes | Non
 
 
 async def test_text_is_refused() -> None:
-    """It plays files."""
+    """It plays files only."""
     with pytest.raises(SourceError, match="takes a file of speech"):
         await LocalSource().perform(TextSpeech("Hello"))

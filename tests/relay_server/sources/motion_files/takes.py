@@ -1,4 +1,4 @@
-"""Takes as a phone writes them, with blinks and syllables at known times."""
+"""Takes as written by a phone, with blinks and syllables at known times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLINK_HALF_S = 0.1
 
 
 def timecode(frames: float, count: int, *, drop: int = 0, start_s: int = 0, sign: str = ":") -> str:
-    """The label of so many frames after a start, by the second of the day; `drop`: labels left out in each minute but the tenth."""
+    """The label of a frame after a start, by the second of the day; `drop`: labels are skipped in each minute but the tenth."""
     whole = int(frames + 1e-9)
     number = whole + start_s * count - (drop * (start_s // 60 - start_s // 600) if drop else 0)
     if drop:
@@ -32,7 +32,7 @@ def timecode(frames: float, count: int, *, drop: int = 0, start_s: int = 0, sign
 
 @dataclass(frozen=True)
 class Take:
-    """A take and the truth about it."""
+    """A take and its ground truth."""
 
     csv: bytes
     blinks_s: NDArray[np.float64]

@@ -41,13 +41,13 @@ DOCUMENTS: dict[str, str] = {
 
 
 def read(text: str) -> MotionClip:
-    """Beside two seconds of sound."""
+    """Read beside two seconds of sound."""
     return read_json(parse_json(text.encode()), SOUND_S, RADIANS)
 
 
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_timed_visemes_close_and_open_the_lips(kind: str) -> None:
-    """Shut for p, open for vowels, at rest in pauses, at the time of the sound."""
+    """Shut for p, open for vowels, at rest in pauses, at the times of the sound."""
     clip = read(DOCUMENTS[kind])
     rate = clip.motion_format.keyframes_per_second
     assert clip.motion_format.blendshape_names == BLENDSHAPE_NAMES
@@ -81,7 +81,7 @@ def test_audio2face_3d_csv() -> None:
 
 
 def test_azure_blendshapes() -> None:
-    """Chunks of 55 numbers, 60 times a second; what is between two chunks is a gap."""
+    """Chunks of 55 numbers, 60 times a second; time between two chunks is a gap."""
     row = [0.0] * len(AZURE_NAMES)
     document = [{"FrameIndex": 0, "BlendShapes": [row] * 30}, {"FrameIndex": 36, "BlendShapes": [[*row[:-3], 0.1, 0.0, 0.0]] * 30}]
     clip = read(json.dumps(document))

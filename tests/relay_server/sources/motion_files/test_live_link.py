@@ -1,4 +1,4 @@
-"""Takes of Live Link Face: rows lie where their time codes say."""
+"""Takes of Live Link Face: rows are placed by their time codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = ",".join(("Timecode", "BlendShapeCount", *SHAPES))
 
 
 def shown(clip: MotionClip, every_s: float = 0.002) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times and poses as a device shows a clip, in payloads of 15 rows."""
+    """Return times and poses as shown by a device, in payloads of 15 rows."""
     format = clip.motion_format
     decoder = make_motion_decoder(format)
     track = decoder.make_track(format.keyframes_per_second)
@@ -33,14 +33,14 @@ def shown(clip: MotionClip, every_s: float = 0.002) -> tuple[NDArray[np.float64]
 
 
 def blinks_of(times_s: NDArray[np.float64], lids: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The middle of each blink: where the lids are nearest to shut."""
+    """The middle of each blink: the time at which the lids are closest."""
     closed = np.flatnonzero(lids > 0.3)
     runs = np.split(closed, np.flatnonzero(np.diff(closed) > 1) + 1)
     return np.array([times_s[run[lids[run].argmax()]] for run in runs])
 
 
 def read(found: Take, unit: AngleUnit = AngleUnit.RADIANS) -> MotionClip:
-    """With sound as long as the take."""
+    """Read with sound as long as the take."""
     return read_csv(found.csv, found.seconds, unit)
 
 
@@ -75,7 +75,7 @@ def test_a_take_of_4_000_rows() -> None:
     ],
 )
 def test_rates_are_inferred(count: int, row_rate: float, code_rate: float, drop: int, expected: float) -> None:
-    """A minute and a quarter, 3 % of the rows missing: plain, over 1.001 with and without drops, a phone that is slow."""
+    """A minute and a quarter, 3 % of the rows missing: integer rate, over 1.001 with and without drop frames, a slow phone."""
     found = take(round(75 * row_rate), count=count, row_rate=row_rate, code_rate=code_rate, drop=drop, start_s=36_030, missing=0.03)
     clip = read(found)
     assert clip.motion_format.keyframes_per_second == pytest.approx(expected, abs=1e-4)
@@ -86,14 +86,14 @@ def test_rates_are_inferred(count: int, row_rate: float, code_rate: float, drop:
 
 
 def test_drop_frame_by_its_sign() -> None:
-    """A take of some seconds passes no minute."""
+    """A take of some seconds does not cross a minute."""
     found = take(300, count=30, row_rate=NTSC_30, code_rate=NTSC_30)
     csv = b"\n".join(line[:8] + line[8:].replace(b":", b";", 1) for line in found.csv.splitlines())
     assert read_csv(csv, 0.0, AngleUnit.RADIANS).motion_format.keyframes_per_second == pytest.approx(29.97, abs=1e-4)
 
 
 def test_angles_in_degrees() -> None:
-    """As some versions of the app write them."""
+    """As written by some versions of the app."""
     found = take(200)
     lines = [line.split(",") for line in found.csv.decode().splitlines()]
     rows = [[*line[:54], str(float(line[54]) * 180 / np.pi), *line[55:]] for line in lines[1:]]
@@ -103,7 +103,7 @@ def test_angles_in_degrees() -> None:
 
 
 def test_rows_that_were_not_tracked_are_a_gap() -> None:
-    """The app writes a count of 0, or no weights: short gaps are bridged, in long ones the face stays."""
+    """The app writes a count of 0, or no weights: short gaps are interpolated, in long ones the face is held."""
     lines = take(120, angles=False).csv.splitlines()
     for row in (20, 21, 22, *range(60, 90)):
         lines[row + 1] = lines[row + 1].split(b",")[0] + (b",0" if row % 2 else b",52" + b"," * 52)
@@ -115,7 +115,7 @@ def test_rows_that_were_not_tracked_are_a_gap() -> None:
 
 
 def test_last_columns_that_a_row_lacks_stay_as_they_were() -> None:
-    """If the row's own count says so."""
+    """Only if the row's own count says so."""
     lines = take(10).csv.splitlines()
     cells = lines[5].split(b",")
     lines[5] = b",".join((cells[0], b"52", *cells[2:54]))
@@ -160,6 +160,6 @@ def test_not_text() -> None:
 
 
 def test_the_number_of_rows_is_bounded() -> None:
-    """Before they become numbers."""
+    """Checked before they are parsed as numbers."""
     with pytest.raises(MotionFileError, match="more than 120000 rows"):
         read_csv(b"Timecode,JawOpen\n" + b"10:00:00:00,0\n" * 130_000, 1.0, AngleUnit.RADIANS)

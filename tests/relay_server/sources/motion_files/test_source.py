@@ -1,4 +1,4 @@
-"""A file of motion with the sound beside it, as it is performed and as it is shown."""
+"""A motion file with a sound file beside it: performance and display."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RATE_HZ = 16_000
 
 
 def put(folder: Path, name: str, content: bytes, seconds: float = 2.0) -> tuple[Path, np.ndarray[tuple[int], np.dtype[np.int16]]]:
-    """A file and its sound."""
+    """Write a file and its sound."""
     samples = np.random.default_rng(3).integers(-3_000, 3_000, round(seconds * RATE_HZ)).astype(np.int16)
     path = folder / name
     path.write_bytes(content)
@@ -38,7 +38,7 @@ def put(folder: Path, name: str, content: bytes, seconds: float = 2.0) -> tuple[
 
 @pytest.mark.parametrize(("name", "content"), [("take.csv", take(130).csv), ("cues.json", DOCUMENTS["Rhubarb"].encode())])
 async def test_sound_and_motion_are_performed_in_their_order(tmp_path: Path, name: str, content: bytes) -> None:
-    """The sound sample for sample, every row once, and no sound before the motion of its moment."""
+    """The sound is identical to the sample, every row appears once, and no sound precedes motion of the same time."""
     path, samples = put(tmp_path, name, content)
     performance = await RecordingSource().perform(FileSpeech(path))
     assert performance.motion_format is not None
@@ -52,11 +52,11 @@ async def test_sound_and_motion_are_performed_in_their_order(tmp_path: Path, nam
                 sound += data
                 assert rows / rate >= min(len(sound) / 2 / RATE_HZ, 2.0) - 0.01
     assert sound == samples.tobytes()
-    assert rows == {"take.csv": 120, "cues.json": 60}[name]  # what lies behind the sound is not shown
+    assert rows == {"take.csv": 120, "cues.json": 60}[name]  # motion after the sound's end is not shown
 
 
 async def test_irregular_sound_is_told(tmp_path: Path) -> None:
-    """Of the sound beside the motion, once, and before it."""
+    """The irregularity is that of the sound file; reported once, before the sound."""
     path = tmp_path / "take.csv"
     path.write_bytes(take(40).csv)
     path.with_suffix(".opus").write_bytes(irregular_opus(tmp_path))
@@ -67,14 +67,14 @@ async def test_irregular_sound_is_told(tmp_path: Path) -> None:
 
 
 async def test_motion_that_is_shorter_than_its_sound(tmp_path: Path) -> None:
-    """The sound goes on."""
+    """The sound continues."""
     path, samples = put(tmp_path, "take.csv", take(40).csv)
     items = [item async for item in (await RecordingSource().perform(FileSpeech(path))).items]
     assert b"".join(item.data for item in items if isinstance(item, AudioChunk)) == samples.tobytes()
 
 
 async def test_the_unit_of_angles_is_said(tmp_path: Path) -> None:
-    """By who plays the file."""
+    """By the caller that plays the file."""
     path, _ = put(tmp_path, "take.csv", take(40).csv)
     performance = await RecordingSource().perform(FileSpeech(path, AngleUnit.DEGREES))
     assert performance.motion_format is not None
@@ -92,7 +92,7 @@ async def test_the_unit_of_angles_is_said(tmp_path: Path) -> None:
     ],
 )
 async def test_what_can_not_be_played(tmp_path: Path, name: str, content: bytes, sound: bool, said: str) -> None:
-    """The caller is told the file's name and what is wrong, not its place."""
+    """The error contains the file's name and the fault, not its path."""
     path, _ = put(tmp_path, name, content)
     if not sound:
         path.with_suffix(".wav").unlink()
@@ -105,7 +105,7 @@ async def test_what_can_not_be_played(tmp_path: Path, name: str, content: bytes,
 
 
 async def test_sound_is_not_taken_from_elsewhere(tmp_path: Path) -> None:
-    """A link that leads out of the folder is no sound beside it."""
+    """A link that leaves the folder is not accepted as sound."""
     inside, outside = tmp_path / "speech", tmp_path / "secret"
     inside.mkdir()
     outside.mkdir()

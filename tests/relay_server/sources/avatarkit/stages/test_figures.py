@@ -1,8 +1,8 @@
-"""What a warm session saves: first sound and first motion, cold, warm, and as the vendor's samples do it, a session for each turn.
+"""Savings of a warm session: times to first sound and motion, cold, warm, and with a session per turn as in the vendor's samples.
 
-Times are from the call to speak until the first item of each kind is there to be published. The stand-in takes 50 ms for each of
-token, upgrade and handshake, as a server does that is 50 ms away, and 100 ms for a window of motion; it counts what it is
-asked. The three take turns, so that what else the machine does meets all of them.
+Times are from the call to speak until the first item of each kind can be published. The stand-in takes 50 ms for each of
+token, upgrade and handshake, like a server 50 ms away, and 100 ms for a window of motion; it counts its
+requests. The three variants alternate, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ STEP_S = 0.05
 INFERENCE_S = 0.1
 SOUND = sound(3.0)
 ROUNDS = 20
-"""Turns of each kind."""
+"""Turns of each variant."""
 
 
 async def turn(pool: Pool) -> tuple[float, float]:
-    """One conversation; ms to the first sound and to the first motion."""
+    """Run one conversation; return the ms to the first sound and to the first motion."""
     source = AvatarKitSource(pool, "lobby", text=SpeechSource(), audio=LocalSource())
     began = time.perf_counter()
     performance = await source.perform(AudioSpeech(PCM_16K, chunked(SOUND)))
@@ -57,7 +57,7 @@ Counted = tuple[int, int, int]
 
 @dataclass
 class Way:
-    """One way to speak, and what its turns took: ms to the first sound and motion; tokens, upgrades and handshakes asked for."""
+    """One way to speak, with results per turn: ms to the first sound and motion; tokens, upgrades and handshakes requested."""
 
     name: str
     speak: Callable[[], Awaitable[tuple[float, float]]]
@@ -72,7 +72,7 @@ class Way:
         self.asked.append((tokens, upgrades, handshakes))
 
     def figures(self) -> dict[str, object]:
-        """For the table and the JSON."""
+        """Return the values for the table and the JSON."""
         sound_ms, motion_ms = (sorted(round(value, 1) for value in values) for values in zip(*self.times_ms, strict=True))
         tokens, upgrades, handshakes = (sum(values) for values in zip(*self.asked, strict=True))
         return {
@@ -87,12 +87,12 @@ class Way:
 
 
 def counted(server: MotionServer) -> Counted:
-    """What the stand-in was asked for so far."""
+    """Return the stand-in's request counts so far."""
     return server.counts.tokens, server.counts.upgrades, server.counts.handshakes
 
 
 async def measure(sdk: str, rounds: int) -> dict[str, dict[str, object]]:
-    """All three, in turn, in one run against one stand-in."""
+    """Measure all three, alternating, in one run against one stand-in."""
     server = MotionServer(token_s=STEP_S, inference_s=INFERENCE_S)
 
     async def cold() -> tuple[float, float]:
@@ -113,7 +113,7 @@ async def measure(sdk: str, rounds: int) -> dict[str, dict[str, object]]:
 
 
 async def vendor_turn(sdk: str, server: MotionServer) -> tuple[float, float]:
-    """As in the vendor's samples: a session is made when the sound is there, which then waits for it."""
+    """As in the vendor's samples: the session is created once the sound exists, which then waits for it."""
     heard = asyncio.Event()
 
     class Listener:
@@ -148,7 +148,7 @@ WORDS = {
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("sdk", SDKS)
 async def test_a_warm_conversation_needs_nothing_new(sdk: str, figures: Path) -> None:
-    """Prints a table, and leaves `figures.json`. Needs a quiet machine for its times."""
+    """Prints a table and writes `figures.json`. The times require an idle machine."""
     ways = await measure(sdk, ROUNDS)
     lines = [f"  {f'median of {ROUNDS}':38s} first sound  first motion  tokens  upgrades  handshakes"]
     for name, row in ways.items():

@@ -1,8 +1,8 @@
 """One conversation through the real programs: Server SDK, relay-server and edge-client, with a stand-in for the vendor's cloud.
 
-What counts: all motion of the WebSocket is at the device and shown, the sound is heard to its end, pictures and WAV are there, and
-nothing that both programs left behind holds a credential, although the stand-in writes them into its error texts: logs at
-their loudest, traces, metrics, what an operator's `watch` is told, and the figures.
+Checks that all motion of the WebSocket reaches the device and is shown, the sound plays to its end, pictures and WAV exist, and
+no output of the two programs contains a credential, although the stand-in writes them into its error texts: logs at
+the most verbose level, traces, metrics, the output of an operator's `watch`, and the figures.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ REACHED: dict[str, tuple[bytes, ...]] = {
     "metrics": (b"avatar.source.failures", b"SOURCE_REFUSED", b"avatar.device.keyframes"),
     "watched": (b"SOURCE_REFUSED", b"[redacted]"),
 }
-"""Words that each place must hold, or the run did not get there and a search of it proves nothing."""
+"""Words that each place must contain; otherwise the run did not reach it and searching it proves nothing."""
 
 
 def tell(text: str) -> None:
-    """Tell the person what goes on."""
+    """Print progress."""
     sys.stdout.write(f"  {text}\n")
 
 
 def write_config(sdk: str, server: MotionServer, out: Path) -> Path:
-    """The relay's configuration: four values, and where the stand-in is."""
+    """Write the relay's configuration: four values, and the address of the stand-in."""
     path = out / "relay.toml"
     path.write_text(
         f'[devices.lobby]\nsource = "{sdk}"\n\n[{sdk}]\napp_id = "{APP_ID}"\navatar_id = "{AVATAR_ID}"\nwarm_sessions = 1\n'
@@ -55,7 +55,7 @@ def write_config(sdk: str, server: MotionServer, out: Path) -> Path:
 
 
 async def say(address: str, text: str) -> str:
-    """Have the device speak; returns the conversation's id."""
+    """Make the device speak; return the conversation's id."""
     async with grpc.aio.insecure_channel(address) as channel:
         admin = admin_service_pb2_grpc.AdminServiceStub(channel)
         answer = await admin.Speak(admin_service_pb2.SpeakRequest(target="lobby", text=text), timeout=PATIENCE_S)
@@ -63,7 +63,7 @@ async def say(address: str, text: str) -> str:
 
 
 async def converse(sdk: str, out: Path) -> None:
-    """All of it. Raises `AssertionError` if something is missing."""
+    """Run everything. Raises `AssertionError` if something is missing."""
     server = MotionServer()
     watched: list[bytes] = []
     async with server.serving(), OtlpReceiver() as collector:
@@ -93,7 +93,7 @@ async def converse(sdk: str, out: Path) -> None:
 
 
 async def watch(address: str, watched: list[bytes]) -> None:
-    """Keep all that an operator is told, until cancelled."""
+    """Record all events sent to an operator, until cancelled."""
     async with grpc.aio.insecure_channel(address) as channel:
         admin = admin_service_pb2_grpc.AdminServiceStub(channel)
         async for event in admin.WatchEvents(admin_service_pb2.WatchEventsRequest()):
@@ -101,7 +101,7 @@ async def watch(address: str, watched: list[bytes]) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for something at the stand-in."""
+    """Wait for a condition at the stand-in."""
     while True:
         if holds():
             return
@@ -120,7 +120,7 @@ async def edge_finished(address: str) -> None:
 
 
 async def speak_twice(server: MotionServer, address: str, edge: Program) -> None:
-    """A warm conversation, then one whose session is refused midway by a server that gives secrets away."""
+    """A warm conversation, then one whose session is refused midway by a server that leaks secrets."""
     async with asyncio.timeout(PATIENCE_S):
         await attached(address, "lobby")
         await until(lambda: bool(server.counts.handshakes))
@@ -136,11 +136,11 @@ async def speak_twice(server: MotionServer, address: str, edge: Program) -> None
 
 
 def check(server: MotionServer, out: Path) -> None:
-    """What the programs left, against what the stand-in sent."""
+    """Compare the programs' output with what the stand-in sent."""
     first, second = list(server.requests.values())[:2]
     summary = json.loads((out / "edge-summary.json").read_text())
     expected = first.keyframes + second.keyframes
-    # the motion that was on its way when the session was refused is the stand-in's last window
+    # the motion in transit when the session was refused is the stand-in's last window
     if not first.keyframes <= summary["keyframes_received"] <= expected:
         raise AssertionError(f"{summary['keyframes_received']} keyframes at the device, {expected} on the WebSocket")
     reasons = [conversation["playback_finished"]["reason"] for conversation in summary["conversations"]]
@@ -154,7 +154,7 @@ def check(server: MotionServer, out: Path) -> None:
 
 
 def search(left: Mapping[str, bytes]) -> None:
-    """No credential is in what was left behind. Raises `AssertionError` if one is, or if a place was not reached at all."""
+    """Check that no output contains a credential. Raises `AssertionError` if one does, or if a place was never reached."""
     for name, words in REACHED.items():
         if missing := [word.decode() for word in words if word not in left[name]]:
             raise AssertionError(f"{name}: holds none of {', '.join(missing)}: searching it proves nothing")

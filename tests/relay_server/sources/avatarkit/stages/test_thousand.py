@@ -1,8 +1,8 @@
-"""Very many conversations through an unmodified Server SDK, interrupted at random: what must hold of them, holds, or it says what does not.
+"""Very many conversations through an unmodified Server SDK, interrupted at random: invariants hold, or the violations are reported.
 
-What must hold, of each: its motion at the device is that of one request, byte for byte as it was on the WebSocket, and in
-nobody else's conversation; only that was shown; it finished exactly once; and one session served a whole batch. None of it
-is a matter of time: the device's clock is handed in, and patience is counted on it.
+Invariants of each: its motion at the device is that of one request, byte for byte as on the WebSocket, and in no
+other conversation; only that motion was shown; it finished exactly once; and one session served a whole batch. None
+of this depends on real time: the device's clock is injected, and timeouts are counted on it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tests.relay_server.sources.avatarkit.rig import SDKS
 PR_SET_PDEATHSIG = 1
 """<sys/prctl.h>: the kernel ends a process with the one that started it."""
 FAST = 80.0
-"""Times faster than time passes, where the machine can do it."""
+"""Playback speed as a multiple of real time, if the machine is fast enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Conversations with one set of programs, in a process of their own."""
+    """Conversations with one set of programs, in a separate process."""
 
     sdk: str
     count: int
@@ -43,12 +43,12 @@ class Batch:
 
 
 def end_with_parent() -> None:
-    """No worker outlives the command, however that ends."""
+    """Make the kernel end this worker with the command, however that ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def work(batch: Batch) -> Totals | str:
-    """A batch's numbers, or what went wrong."""
+    """Return a batch's numbers, or its failure."""
     try:
         return asyncio.run(run(batch.sdk, batch.count, batch.speed, batch.seed))
     except Exception:
@@ -56,13 +56,13 @@ def work(batch: Batch) -> Totals | str:
 
 
 def batches(sdk: str, conversations: int, size: int, speed: float, seed: int) -> list[Batch]:
-    """All of them, the last one perhaps smaller."""
+    """Return all batches; the last one may be smaller."""
     counts = [min(size, conversations - first) for first in range(0, conversations, size)]
     return [Batch(sdk, count, speed, seed + number) for number, count in enumerate(counts)]
 
 
 def run_batches(plan: list[Batch], jobs: int, file: Path) -> None:
-    """Run all, and leave their numbers in `file`. Raises `AssertionError` if a batch went wrong."""
+    """Run all, and write their numbers to `file`. Raises `AssertionError` if a batch failed."""
     began = time.monotonic()
     totals: Totals = Counter()
     wrong: list[dict[str, object]] = []
@@ -93,7 +93,7 @@ def run_batches(plan: list[Batch], jobs: int, file: Path) -> None:
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("sdk", SDKS)
 def test_thousand(sdk: str, figures: Path, request: pytest.FixtureRequest) -> None:
-    """Many times faster than time passes, in processes of their own; `--cases` and `--seed` choose others."""
+    """Many times faster than real time, in separate processes; `--cases` and `--seed` select others."""
     count, seed = request.config.getoption("--cases") or 1_000, request.config.getoption("--seed")
     run_batches(batches(sdk, count, 50, FAST, seed), os.cpu_count() or 1, figures / "thousand.json")
 
@@ -102,5 +102,5 @@ def test_thousand(sdk: str, figures: Path, request: pytest.FixtureRequest) -> No
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("sdk", SDKS)
 def test_twenty_in_real_time(sdk: str, figures: Path) -> None:
-    """At the pace of people; needs a quiet machine, 3 minutes."""
+    """In real time; requires an idle machine, 3 minutes."""
     run_batches(batches(sdk, 20, 20, 1.0, 2), 1, figures / "twenty.json")

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Time limits of single examples fail on a busy machine; the limit of each test (pytest-timeout) is what counts.
+# Time limits of single examples fail on a busy machine; the limit of each test (pytest-timeout) applies.
 settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
 settings.register_profile("more", settings.get_profile("suite"), max_examples=2_000)
-# For `scripts/coverage`: a tracer makes examples slow, and the same ones each time reach the same branches.
+# For `scripts/coverage`: tracing makes examples slow, and fixed examples always reach the same branches.
 settings.register_profile("coverage", settings.get_profile("suite"), max_examples=20, derandomize=True)
 settings.load_profile("suite")
 
@@ -26,7 +26,7 @@ os.environ.pop("STATE_DIRECTORY", None)
 
 
 def is_of_this_loop(record: logging.LogRecord) -> bool:
-    """grpc.aio has one queue for all loops of a process, and asyncio logs when it wakes one that an earlier test closed."""
+    """grpc.aio has one queue for all loops of a process, and asyncio logs when it wakes a loop that an earlier test closed."""
     return not record.getMessage().startswith("Exception in callback PollerCompletionQueue")
 
 
@@ -35,7 +35,7 @@ logging.getLogger("asyncio").addFilter(is_of_this_loop)
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the devices of all tests keep their state: not in the developer's home."""
+    """The folder in which the devices of all tests keep their state, instead of the developer's home."""
     folders = tmp_path_factory.mktemp("state")
     os.environ["XDG_STATE_HOME"] = str(folders / "shared")
     return folders
@@ -43,7 +43,7 @@ def state_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_state_folder(request: pytest.FixtureRequest, state_folders: Path) -> Iterator[None]:
-    """Devices that a test starts keep their state where no other test finds it. The folder is created by the first write."""
+    """Give the devices of a test a state folder of their own. The first write creates it."""
     before = os.environ["XDG_STATE_HOME"]
     os.environ["XDG_STATE_HOME"] = str(state_folders / f"{abs(hash(request.node.nodeid)):x}")
     yield
@@ -51,7 +51,7 @@ def own_state_folder(request: pytest.FixtureRequest, state_folders: Path) -> Ite
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with the marker `late` read what another test began in the background: they come last, and wait the least."""
+    """Run tests with the marker `late` last: they read the result of background work of other tests, and so wait the least."""
     items.sort(key=lambda item: item.get_closest_marker("late") is not None)
 
 
@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def python_handles_sigint() -> Iterator[None]:
-    """Python's own handler of SIGINT, as in a program that was started from a terminal: a shell's background jobs ignore the signal."""
+    """Install Python's own handler of SIGINT, as in a program started from a terminal: a shell's background jobs ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

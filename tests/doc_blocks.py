@@ -1,14 +1,14 @@
-"""The fenced code blocks of the pages: where they are, what they are, and the commands in them.
+"""The fenced code blocks of the pages: their positions, their kinds, and the commands in them.
 
-How a page is written so that its blocks can be run (`tests/page_session.py` runs them):
+How to write a page so that its blocks can be run (`tests/page_session.py` runs them):
 
-- ```` ```sh ````: commands, as they are typed or pasted. The block must succeed. A command that is meant to fail says so:
+- ```` ```sh ````: commands, as typed or pasted. The block must succeed. A command that is meant to fail shows it:
   `… || echo "exit status $?"`.
-- ```` ```text ```` or ```` ```json ```` directly below such a block: what it prints. `…` stands for any text, white space does not count.
-- ```` ```console ````: `$ ` before each command, `> ` before its further lines, and below it what it prints.
-- A line that only starts `relay-server` or `edge-client` runs on, as in a terminal of its own.
+- ```` ```text ```` or ```` ```json ```` directly below such a block: its output. `…` matches any text, white space is ignored.
+- ```` ```console ````: `$ ` before each command, `> ` before its continuation lines, and its output below it.
+- A line that only starts `relay-server` or `edge-client` keeps running, as in its own terminal.
 - ```` ```toml ```` below a line that ends with its name and a colon (`` `relay.toml`: ``) becomes that file.
-- ```` ```python ````: a module; it is executed where it stands.
+- ```` ```python ````: a module; it is executed at its position.
 """
 
 from __future__ import annotations
@@ -41,33 +41,33 @@ class Block:
     text: str
     above: str
     follows_block: bool
-    """Nothing but blank lines stands between this block and the one before."""
+    """True if only blank lines separate this block from the one before."""
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """The position, for messages."""
         return f"{self.page}:{self.line}"
 
     @property
     def first_line(self) -> str:
-        """Its first line, without the prompt of a console."""
+        """The first line, without a console prompt."""
         return self.text.split("\n", 1)[0].removeprefix("$ ").strip()
 
     @property
     def runs(self) -> bool:
-        """Whether it holds something to run."""
+        """Whether it contains something to run."""
         return self.language in (*SHELL, "python")
 
     @property
     def file_name(self) -> str | None:
-        """The file that it shows, where the line above names one."""
+        """The file it shows, if the line above names one."""
         named = _FILE_NAME.search(self.above)
         return named and named[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Lines for a shell. `program` is set where they start a program that runs on; `shown` is the output that the page shows."""
+    """Lines for a shell. `program` is set if they start a program that keeps running; `shown` is the output shown on the page."""
 
     place: str
     text: str
@@ -113,12 +113,12 @@ def parse(page: str, text: str) -> list[Block]:
 
 
 def is_output(block: Block, before: Block | None) -> bool:
-    """Whether a block shows what the one before it prints."""
+    """Whether a block shows the output of the one before it."""
     return before is not None and before.language == "sh" and block.language in OUTPUT and block.follows_block
 
 
 def commands(block: Block, output: Block | None = None) -> Iterator[Command]:
-    """What to run for a block of shell commands, and the output that belongs to it."""
+    """Return the commands of a shell block with their expected output."""
     if block.language == "console":
         yield from _console(block)
         return
@@ -129,7 +129,7 @@ def commands(block: Block, output: Block | None = None) -> Iterator[Command]:
 
 
 def _parts(block: Block) -> list[tuple[str, str | None]]:
-    """The block's text, cut where a program is started that runs on."""
+    """Split the block's text before and after each program that keeps running."""
     parts: list[tuple[str, str | None]] = []
     for line in re.sub(r"\\\n\s*", "", block.text).splitlines():
         starts = _RUNS_ON.fullmatch(re.sub(r"\s+#.*", "", line))
@@ -153,6 +153,6 @@ def _console(block: Block) -> Iterator[Command]:
 
 
 def matches(shown: str, said: str) -> bool:
-    """Whether a program said what a page shows: `…` stands for any text, white space does not count."""
+    """Whether a program's output matches the page: `…` matches any text, white space is ignored."""
     pattern = ".*".join(re.escape("".join(part.split())) for part in shown.split("…"))
     return re.fullmatch(pattern, "".join(said.split()), re.DOTALL) is not None

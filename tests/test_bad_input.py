@@ -1,7 +1,7 @@
-"""What a backend must never send, sent by hand to a real pair: each fault has its stable reason and a text that helps, and the
-next conversation is heard as if nothing had been.
+"""Invalid input of a backend, sent by hand to a real pair: each fault has its stable reason and a helpful text, and the
+next conversation plays normally.
 
-What ends a stream (a wrong first message, a second hello, silence), and peers that vanish, are in `relay_server/service/`.
+For faults that end a stream (a wrong first message, a second hello, silence), and vanished peers, see `relay_server/service/`.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def row(value: float) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is sent, and what must come of it."""
+    """Input and expected result."""
 
     name: str
     requests: Sequence[publisher_pb.PublishRequest]
     reason: str
     says: str
-    """What its text must tell, as a pattern."""
+    """A pattern for the fault's text."""
 
 
 CASES = [
@@ -126,7 +126,7 @@ GOOD = [opening(PCM, JAW), media(SOUND, mouth(row(0.5))), END]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """A relay with the device `lobby`, for all cases: whatever one does to it, the next one finds."""
+    """One relay with the device `lobby` for all cases: any effect of one case is visible to the next."""
     folder: Path = tmp_path_factory.mktemp("bad-input")
     async with running("relay-server", RELAY, folder / "relay.log", {}) as relay:
         found: Program = relay
@@ -138,13 +138,13 @@ async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
 
 
 async def publish(address: str, requests: Sequence[publisher_pb.PublishRequest]) -> list[publisher_pb.PublishResponse]:
-    """Say it all on a stream of its own; all answers until the relay ends it."""
+    """Send everything on a separate stream; return all answers until the relay ends it."""
     async with grpc.aio.insecure_channel(address) as channel:
         return [answer async for answer in publisher_grpc.PublisherServiceStub(channel).Publish(iter(requests), timeout=20)]
 
 
 def faults(answers: Sequence[publisher_pb.PublishResponse]) -> list[tuple[str, str]]:
-    """Reason and text of each fault that was told, and the reason of each drop."""
+    """Return reason and text of each reported fault, and the reason of each drop."""
     told = []
     for answer in answers:
         if answer.HasField("conversation_error"):
@@ -160,7 +160,7 @@ def faults(answers: Sequence[publisher_pb.PublishResponse]) -> list[tuple[str, s
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_told_and_survived(address: str, case: Case) -> None:
-    """The fault is told by its reason, on the stream, which lives; the conversation after it is heard to its end."""
+    """The fault is reported with its reason, on the stream, which survives; the conversation after it plays to its end."""
     told = faults(await publish(address, case.requests))
     matching = [text for reason, text in told if re.fullmatch(case.reason, reason)]
     assert matching, told

@@ -1,4 +1,4 @@
-"""Relays that are one over a real NATS server: real relays as programs, simulated devices, the publisher library."""
+"""Relays clustered over a real NATS server: real relays as programs, simulated devices, the publisher library."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ MANNER = Manner(shortest=100, longest=300, interrupted_share=0.2)
 
 
 class InOrder(random.Random):
-    """Draws the first relay of a list."""
+    """Selects the first relay of a list."""
 
     def random(self) -> float:
         return 0.5
 
 
 def publisher_at(*addresses: str) -> Publisher:
-    """A publisher that begins with the first of these relays."""
+    """A publisher that first connects to the first of these relays."""
     relays = RelayList(addresses, lambda: 0.5)
     return Publisher(GrpcConnector(relays, None, None).open, relays=relays)
 
 
 async def operate(operator: admin_service_pb2_grpc.AdminServiceStub, device: SimulatedDevice) -> None:
-    """See and steer a device from a relay where it is not."""
+    """List and control a device from a relay to which it is not attached."""
     listed = await operator.ListDevices(pb.ListDevicesRequest(), timeout=5)
     assert [(found.device_id, found.attached) for found in listed.devices] == [("lobby", True)]
     shown = await operator.GetDevice(pb.GetDeviceRequest(device_id="lobby"), timeout=5)
@@ -55,7 +55,7 @@ async def operate(operator: admin_service_pb2_grpc.AdminServiceStub, device: Sim
 
 
 async def more_payloads(device: SimulatedDevice, count: int, within_s: float) -> None:
-    """Wait until so many more came to a device. Raises `TimeoutError`."""
+    """Wait until a device has received the given number of further payloads. Raises `TimeoutError`."""
     before = device.player.counts.payloads
     async with asyncio.timeout(within_s):
         while device.player.counts.payloads < before + count:  # noqa: ASYNC110 - a device notifies nobody
@@ -63,7 +63,7 @@ async def more_payloads(device: SimulatedDevice, count: int, within_s: float) ->
 
 
 async def test_a_publisher_reaches_a_device_of_another_relay(tmp_path: Path) -> None:
-    """Payloads, ends and interrupts go to its home; what the device tells comes back."""
+    """Payloads, ends and interrupts are forwarded to its home; the device's events come back."""
     async with asyncio.timeout(100), RelayCluster(tmp_path) as cluster:
         door, home = await cluster.start("door"), await cluster.start("home")
         with History() as history:
@@ -86,7 +86,7 @@ async def test_a_publisher_reaches_a_device_of_another_relay(tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["door", "home"])
 async def test_a_relay_that_is_killed_costs_nothing(tmp_path: Path, victim: str) -> None:
-    """kill −9 while conversations run: device or publisher takes another relay, and each payload comes once."""
+    """kill −9 during conversations: device or publisher moves to another relay, and each payload arrives once."""
     async with asyncio.timeout(100), RelayCluster(tmp_path) as cluster:
         addresses = {name: await cluster.start(name) for name in ("door", "home", "other")}
         with History() as history:
@@ -110,7 +110,7 @@ async def test_a_relay_that_is_killed_costs_nothing(tmp_path: Path, victim: str)
 
 @pytest.mark.slow
 async def test_without_nats_local_pairs_go_on_and_others_wait(tmp_path: Path) -> None:
-    """NATS is away for longer than a publisher's lease: no stream of a local pair ends, and nothing is lost anywhere."""
+    """NATS is down longer than a publisher's lease: no stream of a local pair ends, and nothing is lost anywhere."""
     async with asyncio.timeout(100), RelayCluster(tmp_path) as cluster:
         door, home = await cluster.start("door"), await cluster.start("home")
         with History() as history:
@@ -142,7 +142,7 @@ async def test_without_nats_local_pairs_go_on_and_others_wait(tmp_path: Path) ->
 
 @pytest.mark.slow
 async def test_one_of_three_nats_servers_may_die(tmp_path: Path) -> None:
-    """Each is killed once while conversations run, and started again: relays take another one, and nothing is lost."""
+    """Each is killed once during conversations, and restarted: relays switch to another one, and nothing is lost."""
     async with asyncio.timeout(100), RelayCluster(tmp_path, nats_servers=3) as cluster:
         door, home = await cluster.start("door"), await cluster.start("home")
         with History() as history:
@@ -167,7 +167,7 @@ async def test_one_of_three_nats_servers_may_die(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_relay_that_drains_hands_its_devices_on(tmp_path: Path) -> None:
-    """Idle devices go at once, others with the end of the grace at the latest; nothing is lost."""
+    """Idle devices leave at once, others at the end of the grace period at the latest; nothing is lost."""
     async with asyncio.timeout(100), RelayCluster(tmp_path, "--drain-grace-ms", "3000") as cluster:
         addresses = {name: await cluster.start(name) for name in ("door", "home", "other")}
         with History() as history:

@@ -1,4 +1,4 @@
-"""The commands in `scripts`: what they import, that `scripts/README.md` lists them, and that each answers `--help`."""
+"""The commands in `scripts`: their imports, their list in `scripts/README.md`, and their `--help`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN_MODULE = re.compile(r"^run_module (?:run|test) (\S+)", re.MULTILINE)
 
 
 def outside(modules: dict[str, Module], allowed: frozenset[str]) -> list[str]:
-    """Imports of scripts or tests that are not in the `allowed` rooms, in words."""
+    """Describe the imports of scripts or tests outside the `allowed` folders."""
     ours = frozenset({"scripts", "tests"})
     return [
         f"{module.name}:{found.line} imports {found.target}"
@@ -41,20 +41,20 @@ def test_scripts_import_of_tests_only_the_lab() -> None:
 
 
 def test_the_check_finds_an_import_of_another_test() -> None:
-    """The rule itself."""
+    """Checks the rule itself."""
     modules = parse({"tests.lab.a": "from tests import b\nfrom scripts.c import d\nimport tests.lab.e"})
     assert outside(modules, LAB) == ["tests.lab.a:1 imports tests", "tests.lab.a:2 imports scripts.c"]
 
 
 def test_the_readme_lists_every_command() -> None:
-    """And no other."""
+    """And nothing else."""
     listed = re.findall(r"^\| `([^`]+)` \|", (SCRIPTS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_is_executable_and_its_module_exists(name: str) -> None:
-    """Whatever a command runs lies in `scripts` or in the lab."""
+    """Everything that a command runs is in `scripts` or in the lab."""
     assert os.access(SCRIPTS / name, os.X_OK)
     for module in RUN_MODULE.findall((SCRIPTS / name).read_text(encoding="utf-8")):
         assert is_in(module, LAB | {"scripts"})
@@ -70,7 +70,7 @@ def test_documents_call_commands_and_not_modules() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help(name: str, tmp_path: Path) -> None:
-    """Each command, called from another folder, prints its options and leaves nothing."""
+    """Each command, called from another folder, prints its options and leaves no files."""
     done = subprocess.run(
         [SCRIPTS / name, "--help"], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False
     )

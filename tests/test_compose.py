@@ -1,4 +1,4 @@
-"""The compose file and its collector, as far as they can be read without containers: our own settings are read by our own programs."""
+"""The compose file and its collector, as far as testable without containers: our own programs parse our settings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CONTAINERFILE = (SYSTEM / "Containerfile").read_text(encoding="utf-8")
 
 
 def published(service: Any) -> dict[str, str]:
-    """The port of the container by where it is published."""
+    """Map published ports to ports of the container."""
     return dict(port.rsplit(":", 1) for port in service["ports"])
 
 
 def test_the_relay_takes_its_settings() -> None:
-    """Its flags and variables; and it could not be reached beside what is published on this machine."""
+    """Its flags and variables; it is not reachable at any port except those published on this machine."""
     environment = {name: str(value) for name, value in RELAY["environment"].items()}
     config = load_config(build_parser().parse_args(RELAY["command"]), environment)
     assert (config.listen, config.log_format, config.log_level) == ("0.0.0.0:52000", "json", "info")
@@ -34,7 +34,7 @@ def test_the_relay_takes_its_settings() -> None:
 
 
 def test_files_that_are_named_exist() -> None:
-    """Places are relative to the compose file."""
+    """Paths are relative to the compose file."""
     context = (SYSTEM / RELAY["build"]["context"]).resolve()
     assert context == PROJECT_ROOT and (context / RELAY["build"]["dockerfile"]).read_text(encoding="utf-8") == CONTAINERFILE
     (mount,) = COLLECTOR["volumes"]
@@ -50,7 +50,7 @@ def test_nothing_is_written_and_nothing_published_beyond_this_machine() -> None:
 
 
 def test_the_collector_takes_what_the_relay_sends() -> None:
-    """At the port that it is sent to; each part that a pipeline names is there, and each part is used."""
+    """At the port it is sent to; each component in a pipeline is declared, and each declared component is used."""
     config: Any = yaml.safe_load((SYSTEM / "otel-collector.yaml").read_text(encoding="utf-8"))
     endpoint = config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"]
     assert RELAY["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://collector:{endpoint.rpartition(':')[2]}"

@@ -1,4 +1,4 @@
-"""The demo: its options, how it treats its programs, and a whole run of the pair on real speech."""
+"""The demo: its options, its handling of child programs, and a complete run of the pair on real speech."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SUMMARY_KEYS = {
 
 
 def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """The demo after set-up, in a process of its own."""
+    """Run the demo after set-up, in a separate process."""
     command = [sys.executable, "-m", "scripts.demo_pair", "--headless", "--out", str(out), *options]
     return subprocess.run(command, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=55, check=False)
 
 
 def test_demo_leaves_sound_pictures_trace_and_figures(tmp_path: Path) -> None:
-    """One sentence through relay and edge client: all of it is heard, the face moves with it, and everything is on disk."""
+    """One sentence through relay and edge client: all of it plays, the face moves with it, and all files are written."""
     done = run_demo(tmp_path, "--say", "The quick brown fox jumps over the lazy dog.")
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -64,7 +64,7 @@ def test_demo_leaves_sound_pictures_trace_and_figures(tmp_path: Path) -> None:
 
 
 def test_demo_interrupts_after_seconds(tmp_path: Path) -> None:
-    """`--seconds` cuts the speech short, and that is no failure."""
+    """`--seconds` cuts the speech short; this is not a failure."""
     done = run_demo(tmp_path, "--seconds", "1", "--say", "One two three four five six seven eight nine ten eleven twelve thirteen.")
     assert done.returncode == 0, done.stdout + done.stderr
     finished = json.loads((tmp_path / "summary.json").read_text())["playback_finished"]
@@ -75,7 +75,7 @@ def test_demo_interrupts_after_seconds(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_an_imported_head_speaks_a_real_conversation(tmp_path: Path) -> None:
-    """The built-in head as a model, imported by its command, drawn by GLES while the recording is heard to its end."""
+    """The built-in head as a model, imported by its command, drawn by GLES while the recording plays to its end."""
     built_in, model, head = load_head(), tmp_path / "avatar.glb", tmp_path / "mine.head"
     model.write_bytes(own_head(built_in, arkit_shapes(built_in)).packed())
     subprocess.run([sys.executable, "-m", "edge_client", "import-head", str(model), "--out", str(head)], cwd=PROJECT_ROOT, check=True)
@@ -88,7 +88,7 @@ def test_an_imported_head_speaks_a_real_conversation(tmp_path: Path) -> None:
 
 
 def test_demo_tells_what_is_wrong_with_a_file(tmp_path: Path) -> None:
-    """A file that is no recording ends the demo with its name and the reason, and no program is left behind."""
+    """A file that is not a recording ends the demo with its name and the reason; no program is left running."""
     bad = tmp_path / "bad.json"
     bad.write_text("{}")
     done = run_demo(tmp_path / "out", "--recording", str(bad))
@@ -117,7 +117,7 @@ def test_wrong_options_are_told(arguments: list[str], text: str, capsys: pytest.
 
 
 async def test_program_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """Which program, how it ended, and what it said."""
+    """The error names the program, its status and its last output."""
     command = [sys.executable, "-c", "print('no such port'); raise SystemExit(3)"]
     async with running("relay", command, tmp_path / "log", {}) as program:
         with pytest.raises(ProgramError, match=r"(?s)relay ended with status 3.*no such port"):
@@ -125,7 +125,7 @@ async def test_program_that_fails_is_told_with_its_last_words(tmp_path: Path) ->
 
 
 async def test_conversation_ends_when_a_program_does(tmp_path: Path) -> None:
-    """A relay or a device that ends in the middle is told at once; nobody waits for the conversation."""
+    """A relay or a device that ends early is reported at once, without waiting for the conversation."""
     never = asyncio.Event()
 
     async def work() -> Published:
@@ -138,7 +138,7 @@ async def test_conversation_ends_when_a_program_does(tmp_path: Path) -> None:
 
 
 async def test_program_ends_with_its_block(tmp_path: Path) -> None:
-    """Also if the block is left by an error, and the program does not listen to SIGTERM at once."""
+    """Holds also if the block raises, and if the program does not react to SIGTERM at once."""
     command = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
     with pytest.raises(RuntimeError):
         async with running("sleeper", command, tmp_path / "log", {}) as program:
@@ -149,7 +149,7 @@ async def test_program_ends_with_its_block(tmp_path: Path) -> None:
 
 
 async def test_program_ends_when_the_demo_is_killed(tmp_path: Path) -> None:
-    """Even by SIGKILL: the kernel tells the child."""
+    """Even by SIGKILL: the kernel signals the child."""
     code = f"""
 import asyncio, pathlib, sys
 from tests.lab.programs import running

@@ -1,4 +1,4 @@
-"""From the box to a relay in one network: relays announce themselves, devices find one, pair with it, and find it again."""
+"""From unpacking to a relay in one network: relays announce themselves; devices find one, pair with it, and find it again."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ DEVICES = 5
 PATIENCE_S = 50.0
 SAID = "announced in the network as "
 SERVICE = f"_avr-{os.getpid() % 100_000}._tcp.local."
-"""Other runs of these tests on this machine must not be found."""
+"""Separates concurrent runs of these tests on this machine."""
 
 
 @pytest.fixture(autouse=True)
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All look on the loopback interface only, and none looks at the port where a relay listens by default: anybody may be there."""
+    """Discover on the loopback interface only, and never on the relay's default port, which other programs may use."""
     monkeypatch.setattr(relay_finder, "LOCAL_RELAY", "127.0.0.1:1")
     browse = functools.partial(Browser, service=SERVICE, interfaces=["127.0.0.1"])
     monkeypatch.setattr(relay_choice, "RelayFinder", functools.partial(RelayFinder, browse=browse))
@@ -46,7 +46,7 @@ def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def announced(relay: Desk, caplog: pytest.LogCaptureFixture) -> AsyncIterator[str]:
-    """The relay announces itself; gives the name that it got."""
+    """Announce the relay; return the name it was assigned."""
     before = len(caplog.messages)
     address = f"127.0.0.1:{relay.address.rpartition(':')[2]}"
     task = asyncio.create_task(Announcer(address, tls=True, pairing=True, service=SERVICE).run())
@@ -61,7 +61,7 @@ async def announced(relay: Desk, caplog: pytest.LogCaptureFixture) -> AsyncItera
 
 
 class Device:
-    """What a device does before it attaches, on a thread of its own."""
+    """A device before it attaches, on its own thread."""
 
     def __init__(self, name: str, folder: Path, stopped: threading.Event) -> None:
         config = EdgeConfig(device_id=name)
@@ -82,7 +82,7 @@ class Device:
 
 @contextmanager
 def switched_on(folder: Path) -> Iterator[list[Device]]:
-    """Five devices, each with a state folder of its own."""
+    """Five devices, each with its own state folder."""
     stopped = threading.Event()
     try:
         yield [Device(f"device-{number}", folder / f"device-{number}", stopped) for number in range(DEVICES)]
@@ -93,7 +93,7 @@ def switched_on(folder: Path) -> Iterator[list[Device]]:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_five_devices_pair_with_one_of_two_relays_and_find_it_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """All take the same one, by the rule; two of them pair at once. Later they come to that one, whatever else is announced."""
+    """All select the same relay by the rule; two of them pair at once. Later they return to it, whatever else is announced."""
     caplog.set_level(logging.INFO)
     authority = Authority(tmp_path)
     async with (
@@ -119,7 +119,7 @@ async def test_five_devices_pair_with_one_of_two_relays_and_find_it_again(tmp_pa
             assert endpoint is not None
             ping = device_pb.AttachRequest(ping=media.Ping(id=1))
             token = endpoint.credentials().token
-            assert await taken.call(ATTACH, token, ping) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.HELLO_MISSING)  # it is let in
+            assert await taken.call(ATTACH, token, ping) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.HELLO_MISSING)  # it is admitted
             assert await left.call(ATTACH, token, ping) == (grpc.StatusCode.UNAUTHENTICATED, Reason.CREDENTIALS_INVALID)
             assert token is not None and token not in caplog.text
         with switched_on(tmp_path) as devices:

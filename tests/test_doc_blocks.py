@@ -1,4 +1,4 @@
-"""Every fenced block of every page is run, loaded or compared, or it is listed here with the reason why it is not."""
+"""Every fenced block of every page is run, loaded or compared, or is listed here with the reason why not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.page_session import PATIENCE_S, PageSession, session
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """Blocks that no test runs: a page, how their first line begins, and why."""
+    """Blocks that no test runs: a page, the beginning of their first line, and the reason."""
 
     page: str
     begins: str
@@ -93,25 +93,25 @@ OWN_TESTS = {
     "docs/grpcurl.md": "tests/test_grpcurl.py",
     "docs/security.md": "tests/test_security_page.py",
 }
-"""Pages whose commands need more than a fresh folder, or whose result is looked at further, and the test that runs them."""
+"""Pages whose commands need more than an empty folder, or whose result is checked further, and the test that runs them."""
 
 IN_CLONE = ("docs/protocol.md",)
-"""Pages whose commands are run in the folder of a clone, as they say."""
+"""Pages whose commands run in the folder of a clone, as they state."""
 
 DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
-"""Pages whose TOML is for a device; the rest is for a relay."""
+"""Pages with TOML for a device; other TOML is for a relay."""
 
 READERS_OWN = {"cluster.secret": "cluster.secret", "/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
-"""Folders and files that the settings of a page name, and that a reader has: what stands for them here."""
+"""Folders and files of a reader that the settings of a page name, and their replacements here."""
 
 
 def unlisted(page: str) -> list[Block]:
-    """The blocks of a page that are not in `NOT_RUN`."""
+    """Return the blocks of a page that are not in `NOT_RUN`."""
     return [block for block in read_blocks(page) if not any(covers(entry, block) for entry in NOT_RUN)]
 
 
 def covers(entry: NotRun, block: Block) -> bool:
-    """Whether the list's entry is about a block."""
+    """Whether the list's entry matches a block."""
     return entry.page == block.page and block.first_line.startswith(entry.begins)
 
 
@@ -121,32 +121,32 @@ SETTINGS = [block for found in BLOCKS.values() for block in found if block.langu
 
 
 class PlainSource:
-    """A source that makes no motion."""
+    """A source without motion."""
 
     name = "plain"
 
     async def perform(self, speech: Speech) -> Performance:
-        """The backend's sound as it is."""
+        """Yield the backend's sound unchanged."""
         assert isinstance(speech, AudioSpeech)
         return Performance(speech.audio_format, None, Pacing.BURST, (AudioChunk(data) async for data in speech.chunks))
 
 
 async def halves(sound: bytes) -> AsyncIterator[bytes]:
-    """Sound as a backend makes it: one piece after the other."""
+    """Yield sound in pieces, as a backend makes it."""
     middle = len(sound) // 4 * 2
     yield sound[:middle]
     yield sound[middle:]
 
 
 def defined(reader: PageSession, name: str) -> Callable[..., Coroutine[object, object, None]]:
-    """A coroutine function that the page defines."""
+    """Return a coroutine function defined by the page."""
     function = reader.names[name]
     assert inspect.iscoroutinefunction(function)
     return function
 
 
 def test_every_block_is_run_or_listed() -> None:
-    """No block in a language that nothing here runs, loads or compares."""
+    """No block has a language that is not run, loaded or compared here."""
     known = ("sh", "console", "python", "toml")
     left = []
     for found in BLOCKS.values():
@@ -157,7 +157,7 @@ def test_every_block_is_run_or_listed() -> None:
 
 
 def test_the_list_is_true() -> None:
-    """What is listed is there, and the test of each page that has its own names it."""
+    """The listed blocks exist, and each page with its own test is named by that test."""
     found = [block for page in pages() for block in read_blocks(page)]
     assert [entry for entry in NOT_RUN if not any(covers(entry, block) for block in found)] == []
     for page, test in OWN_TESTS.items():
@@ -173,7 +173,7 @@ def test_page_does_what_it_says(page: str, tmp_path: Path) -> None:
 
 
 def commands_that_take_minutes() -> dict[str, list[str]]:
-    """What is listed as such: each program with the words of all lines that call it."""
+    """Commands listed as slow: each program with the words of all lines that call it."""
     found: dict[str, list[str]] = {}
     for entry in (entry for entry in NOT_RUN if entry.reason == MINUTES):
         for line in (line for block in read_blocks(entry.page) if covers(entry, block) for line in block.text.splitlines()):
@@ -186,7 +186,7 @@ def commands_that_take_minutes() -> dict[str, list[str]]:
 @pytest.mark.slow  # a second each
 @pytest.mark.parametrize(("program", "words"), commands_that_take_minutes().items(), ids=commands_that_take_minutes())
 def test_commands_that_take_minutes_are_there(program: str, words: list[str]) -> None:
-    """They know the options and the names that the pages give them."""
+    """They accept the options and names used on the pages."""
     command = [sys.executable if word.endswith("python") else word for word in shlex.split(program)]
     done = subprocess.run([*command, "--help"], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
@@ -196,7 +196,7 @@ def test_commands_that_take_minutes_are_there(program: str, words: list[str]) ->
 
 
 def test_readme_has_a_device_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By its commands, and by its Python, which waits until the device is done."""
+    """By its commands, and by its Python, which waits until the device has finished."""
     with session(tmp_path) as reader:
         reader.run(BLOCKS["README.md"])
         asyncio.run(defined(reader, "speak")([speech_like(1.0, 16_000).tobytes()], list(motion_messages((25,)))))
@@ -204,7 +204,7 @@ def test_readme_has_a_device_speak(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_avatarkit_page_has_a_device_speak(tmp_path: Path) -> None:
-    """Its settings start a relay; its Python brings what a source makes of a backend's sound to the device."""
+    """Its settings start a relay; its Python passes a source's result for a backend's sound to the device."""
     with session(tmp_path) as reader:
         reader.run(BLOCKS["docs/avatarkit.md"])
         reader.run(parse("a device", "```sh\nedge-client --device-id lobby\n```"))
@@ -217,7 +217,7 @@ def test_avatarkit_page_has_a_device_speak(tmp_path: Path) -> None:
 
 
 def test_face_page_fits_a_map(tmp_path: Path) -> None:
-    """From two recordings; the device takes the map."""
+    """From two recordings; the device accepts the map."""
     with session(tmp_path, in_clone=True) as reader:
         for name in ("mine-1.json", "mine-2.json"):
             write_conversation(reader.home / name, telling=True)
@@ -227,7 +227,7 @@ def test_face_page_fits_a_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.place)
 def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
-    """By the program that they are for. What they name exists, as it does for a reader."""
+    """By the program they are for. The files they name exist, as for a reader."""
     text = block.text
     for name, own in READERS_OWN.items():
         text = text.replace(name, str(tmp_path / own))

@@ -1,4 +1,4 @@
-"""What the documents promise: their links lead somewhere, their lists are complete. Their code: `test_doc_blocks.py`."""
+"""The documents: links resolve, lists are complete. For their code, see `test_doc_blocks.py`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PAGES = sorted([PROJECT_ROOT / "README.md", PROJECT_ROOT / "CHANGELOG.md", *(PRO
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link within the project names a file that is there."""
+    """Every link within the project names an existing file."""
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
 def test_device_page_installs_what_the_scripts_install() -> None:
-    """Its list of system packages is the scripts' own, without what only the relay's voice needs."""
+    """Its list of system packages is that of the scripts, without those needed only by the relay's voice."""
     page = (PROJECT_ROOT / "docs" / "device.md").read_text(encoding="utf-8")
     assert [name for name in PACKAGES.read_text(encoding="ascii").split() if "espeak" not in name and name not in page] == []
 
@@ -34,13 +34,13 @@ def test_settings_page_is_what_the_declarations_say() -> None:
 
 
 def test_changelog_names_this_version() -> None:
-    """The version that pyproject.toml tells has its section."""
+    """The version in pyproject.toml has a section."""
     version = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f"## [{version}]" in (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_licences_page_names_every_dependency() -> None:
-    """Each package that pyproject.toml asks for at run time."""
+    """Each package that pyproject.toml requires at run time."""
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked_for = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     page = (PROJECT_ROOT / "docs" / "licences.md").read_text(encoding="utf-8").lower()

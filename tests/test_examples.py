@@ -1,4 +1,4 @@
-"""The examples, run as a reader would run them: programs of their own against a real relay and real edge clients."""
+"""The examples, run as by a reader: separate programs against a real relay and real edge clients."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SECONDS = 0.52
 
 
 def clip() -> bytes:
-    """Half a second out of the clip that comes with the project, with open vowels in it."""
+    """Half a second of the project's clip, with open vowels."""
     with wave.open(str(CLIP), "rb") as file:
         file.setpos(RATE_HZ)
         return file.readframes(round(SECONDS * RATE_HZ))
 
 
 WAIT_S = 45.0
-"""A program may take this long on a busy machine."""
+"""Time limit for a program on a busy machine."""
 RELAYCTL = "from relay_server.relayctl.cli import main; raise SystemExit(main())"
 SETTINGS = """
 import sys
@@ -58,7 +58,7 @@ for flags, environment in (
     except ConfigError as error:
         print(error)
 """
-"""Prints what the source's setting is, given in each way."""
+"""Prints the source's setting, given in each way."""
 SPEECH = base64.b64encode(clip()).decode()
 MOTION = [base64.b64encode(message).decode() for message in motion_messages((8, 5))]
 FINISHED = r"finished at 0\.6\S* s: completed"
@@ -67,23 +67,23 @@ HEARD = r"completed after 0\.5 s"
 
 @dataclass(slots=True)
 class Started:
-    """A program that runs, with its output in one file."""
+    """A running program, with its output in one file."""
 
     process: subprocess.Popen[bytes]
     output: Path
 
     def said(self) -> str:
-        """All of its output so far."""
+        """Return all of its output so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
     def result(self) -> str:
-        """Its output when it has ended well."""
+        """Return its output once it has ended successfully."""
         status = self.process.wait(WAIT_S)
         assert status == 0, self.said()
         return self.said()
 
     async def wait_for(self, pattern: str) -> str:
-        """The first match in its output."""
+        """Wait for the first match in its output."""
         async with asyncio.timeout(WAIT_S):
             while not (match := re.search(pattern, self.said())):
                 assert self.process.poll() is None, self.said()
@@ -93,11 +93,11 @@ class Started:
 
 @dataclass(slots=True)
 class Bench:
-    """Starts programs, and ends those that are left."""
+    """Starts programs, and ends those that still run."""
 
     folder: Path
     packages: Path
-    """Where the packages of the examples are installed."""
+    """The folder with the installed packages of the examples."""
     address: str = ""
     devices: dict[str, Started] = field(default_factory=dict)
     watchers: list[Started] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Bench:
     _count: int = 0
 
     def start(self, *command: str | Path, **environment: str) -> Started:
-        """Run a program with this Python; it finds the installed packages."""
+        """Run a program with this Python and the installed packages."""
         self._count += 1
         output = self.folder / f"{self._count}.log"
         with output.open("wb") as file:
@@ -146,7 +146,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages of the examples, installed by pip into a folder; nothing of ours is touched."""
+    """The packages of the examples, installed by pip into a folder; our own installation is not modified."""
     folder = tmp_path_factory.mktemp("packages")
     before = subprocess.run(["git", "status", "--porcelain"], cwd=PROJECT_ROOT, capture_output=True, check=True).stdout
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
@@ -158,7 +158,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bench(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A relay that speaks for `right` by the installed source; devices `left`, drawn by the installed renderer, and `right`."""
+    """A relay that speaks for `right` with the installed source; devices `left`, drawn by the installed renderer, and `right`."""
     bench = Bench(tmp_path_factory.mktemp("examples"), packages)
     try:
         relay = bench.start(
@@ -203,7 +203,7 @@ def test_examples_are_short_and_listed(path: Path) -> None:
 
 
 def test_backends_speak(bench: Bench, wav: Path) -> None:
-    """A file, a stream of speech, several devices at once, and threads: one after the other on each device, two at a time."""
+    """A file, streamed speech, several devices at once, and threads: sequentially on each device, two at a time."""
     first = bench.example("publish_wav.py", wav, "left")
     second = bench.example("publish_tts.py", "right", "Hello. Yes.")
     assert re.search(rf"left: {HEARD}", first.result())
@@ -217,9 +217,9 @@ def test_backends_speak(bench: Bench, wav: Path) -> None:
 
 
 async def test_installed_source_speaks_and_installed_renderer_draws(bench: Bench, wav: Path) -> None:
-    """`relayctl say` through another package's source reaches a device; another package's renderer drew the face of the other one."""
+    """`relayctl say` through another package's source reaches a device; another package's renderer drew the other device's face."""
     (watch,) = bench.watchers
-    while not re.search(FINISHED, watch.said()):  # a watcher sees what happens from when it is there
+    while not re.search(FINISHED, watch.said()):  # a watcher sees events only from its start
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await asyncio.to_thread(bench.start("-c", RELAYCTL, "--relay", bench.address, "say", "right", "three little beeps").result)
@@ -228,7 +228,7 @@ async def test_installed_source_speaks_and_installed_renderer_draws(bench: Bench
 
 
 def test_settings_of_an_installed_source(bench: Bench, tmp_path: Path) -> None:
-    """Its section works by flag, variable and key of the file, and errors name the place, as for our own."""
+    """Its section works as flag, variable and key of the file, and errors name the location, as for our own."""
     file = tmp_path / "relay.toml"
     file.write_text("[beeper]\npitch_hz = 300\n", encoding="utf-8")
     lines = bench.start("-c", SETTINGS, file).result().splitlines()
@@ -242,7 +242,7 @@ def test_settings_of_an_installed_source(bench: Bench, tmp_path: Path) -> None:
 
 
 async def test_own_transport_plays_what_the_demo_sends(bench: Bench, wav: Path) -> None:
-    """AvatarKit's Backend Mode demo: a turn whose last motion comes after the end of its sound, an interrupted one, stale motion."""
+    """AvatarKit's Backend Mode demo: a turn whose last motion arrives after the end of its sound, an interrupted one, stale motion."""
     done = asyncio.Event()
     started: list[Started] = []
 

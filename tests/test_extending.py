@@ -1,4 +1,4 @@
-"""docs/extending.md: its excerpts are those of the examples, and its changes work when they are made to a copy of the project."""
+"""docs/extending.md: its excerpts match the examples, and its changes work when applied to a copy of the project."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def sources_of_examples() -> str:
 
 @pytest.mark.parametrize("excerpt", EXCERPTS, ids=lambda text: text.splitlines()[-1][:40])
 def test_excerpts_are_those_of_the_examples(excerpt: str) -> None:
-    """Line by line."""
+    """Compared line by line."""
     assert excerpt in sources_of_examples()
 
 
 def change(root: Path, text: str) -> str:
-    """Make one change to a copy of the project; returns the file's path."""
+    """Apply one change to a copy of the project; return the file's path."""
     name, *lines = text.splitlines()
     before = "\n".join(line[1:] for line in lines if not line.startswith("+"))
     after = "\n".join(line[1:] for line in lines if not line.startswith("-"))
@@ -69,7 +69,7 @@ def change(root: Path, text: str) -> str:
 
 @pytest.fixture
 def heard() -> Iterator[socket.socket]:
-    """Gets the datagrams of the sink."""
+    """Receives the datagrams of the sink."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
         heard.bind(("127.0.0.1", 0))
         heard.setblocking(False)
@@ -78,7 +78,7 @@ def heard() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def copy(heard: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with all changes of the page made, and the stubs compiled."""
+    """A copy of the project with all changes of the page applied, and the stubs compiled."""
     root = tmp_path_factory.mktemp("copy")
     for folder in ("proto", "edge_client", "relay_server"):
         shutil.copytree(PROJECT_ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "*_pb2*"))
@@ -96,7 +96,7 @@ def copy(heard: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_table_counts_the_files() -> None:
-    """A codec, a sink and an RPC take three files each."""
+    """A codec, a sink and an RPC change three files each."""
     page = PAGE.read_text(encoding="utf-8")
     for title in ("codec", "sink", "RPC"):
         section = page.split(f"## An {title}" if title == "RPC" else f"## A {title}")[1].split("\n## ")[0]
@@ -105,13 +105,13 @@ def test_table_counts_the_files() -> None:
 
 
 def test_changes_of_the_page_can_be_made(copy: Path) -> None:
-    """Each of them finds its place, and the stubs can be compiled."""
+    """Each change finds its position, and the stubs compile."""
     assert "CODEC_PCM_MULAW" in (copy / "proto" / "avatar_relay" / "v1" / "media_pb2.pyi").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 async def test_changes_of_the_page_work(copy: Path, heard: socket.socket, tmp_path: Path) -> None:
-    """From the copy: a µ-law conversation through the relay, played by a device into datagrams; the new RPC counts the device."""
+    """In the copy: a µ-law conversation through the relay, played by a device into datagrams; the new RPC counts the device."""
     paths = {"PYTHONPATH": os.pathsep.join((str(copy), str(copy / "proto")))}
     python = [sys.executable, "-P"]
     async with running("relay", [*python, "-m", "relay_server", "--listen", "127.0.0.1:0"], tmp_path / "relay.log", paths) as relay:
@@ -123,11 +123,11 @@ async def test_changes_of_the_page_work(copy: Path, heard: socket.socket, tmp_pa
         ):
             await publish.wait(40)
             assert publish.said() == "completed 200000\n"
-    assert loudest(heard) > 30_000  # 0x80 is the largest sample of all
+    assert loudest(heard) > 30_000  # 0x80 is the loudest sample
 
 
 def loudest(heard: socket.socket) -> int:
-    """The size of the largest sample in the datagrams that came."""
+    """Return the magnitude of the loudest sample in the received datagrams."""
     found = 0
     with suppress(BlockingIOError):
         while True:

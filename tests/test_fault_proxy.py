@@ -1,4 +1,4 @@
-"""The proxy does what the scenarios believe that it does."""
+"""The proxy behaves as the scenarios assume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SENT = bytes(range(256)) * 64
 
 @asynccontextmanager
 async def echo() -> AsyncIterator[tuple[FaultProxy, asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection through a proxy to a server that sends back what it gets."""
+    """A connection through a proxy to an echo server."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -37,7 +37,7 @@ async def echo() -> AsyncIterator[tuple[FaultProxy, asyncio.StreamReader, asynci
 
 @pytest.mark.parametrize("weather", [Weather(), Weather(5, 5, 0.2, 20), Weather(slice_bytes=700)])
 async def test_bytes_stay_whole_and_in_order(weather: Weather) -> None:
-    """Whatever the weather."""
+    """Holds under any fault."""
     async with echo() as (proxy, reader, writer):
         proxy.up = proxy.down = weather
         writer.write(SENT)
@@ -56,7 +56,7 @@ async def test_bandwidth_is_bounded() -> None:
 
 @pytest.mark.parametrize("way", ["up", "down"])
 async def test_a_half_open_link_tells_nothing(way: str) -> None:
-    """No byte comes, no end either."""
+    """Neither data nor an end arrives."""
     async with echo() as (proxy, reader, writer):
         setattr(proxy, way, Weather(hole=True))
         writer.write(SENT)
@@ -76,7 +76,7 @@ async def test_a_reset_is_told_at_once() -> None:
 
 
 async def test_a_slow_close_comes_late() -> None:
-    """The other end stays open for so long."""
+    """The other end stays open for that time."""
     async with echo() as (proxy, reader, writer):
         proxy.close_after_s = 0.05
         writer.write_eof()

@@ -1,7 +1,7 @@
-"""What is heard is what was published: through real programs, into a file and behind ALSA.
+"""The sound played equals the sound published: through real programs, into a file and behind ALSA.
 
-A backend publishes one conversation of each codec; the edge client plays them one after the other. With the virtual sink
-`played.wav` is compared, with PyAudio the samples that came out of the (paced) ALSA device.
+A backend publishes one conversation of each codec; the edge client plays them in sequence. With the virtual sink
+`played.wav` is compared, with PyAudio the samples from the (paced) ALSA device.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["deep_paced_device", "paced_library"]
 RELAY = [*python("relay_server"), "--listen", "127.0.0.1:0"]
 TONE_HZ, TONE_S = 997.0, 0.6
 PRE_SKIP = 312
-"""Samples before the sound that bare Opus packets cannot say to leave out (opusenc's 6.5 ms)."""
+"""Samples before the sound, which bare Opus packets cannot mark as padding (opusenc's 6.5 ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One conversation: what is handed over, and what must be heard of it, first to last sound."""
+    """One conversation: the input, and the expected sound, from the first to the last audible sample."""
 
     name: str
     audio_format: AudioFormat
@@ -55,13 +55,13 @@ def cut_anywhere(data: bytes, seed: int) -> tuple[bytes, ...]:
 
 
 def noise(seconds: float) -> Pcm:
-    """Samples that are all different from silence, so that the first and the last count."""
+    """Samples that are never silent, so that the first and the last count."""
     samples = np.random.default_rng(5).integers(1, 12_000, round(48_000 * seconds)).astype(np.int16)
     return samples
 
 
 def packets_of(stream: bytes) -> Iterator[bytes]:
-    """The Opus packets of a stream whose packets are all under 255 bytes."""
+    """Return the Opus packets of a stream with packets below 255 bytes."""
     for page in split_pages(stream)[2:]:
         start = 27 + page[26]
         for size in page[27:start]:
@@ -83,7 +83,7 @@ def conversations(folder: Path) -> list[Spoken]:
 
 
 async def publish(address: str, spoken: Sequence[Spoken]) -> None:
-    """Hand over one conversation after the other."""
+    """Publish the conversations in sequence."""
     async with Publisher.connect(address) as publisher:
         for one in spoken:
             avatar = publisher.avatar("lobby", audio_format=one.audio_format)
@@ -95,7 +95,7 @@ async def publish(address: str, spoken: Sequence[Spoken]) -> None:
 
 
 async def play(folder: Path, spoken: Sequence[Spoken], *options: str) -> None:
-    """Run the pair until all was heard."""
+    """Run the pair until everything has played."""
     async with running("relay-server", RELAY, folder / "relay.log", {}) as relay:
         address = (await relay.wait_for(r"listening on (\S+)", 20))[1]
         command = [*python("edge_client"), "--relay", address, "--device-id", "lobby", "--renderer", "none", "--log-level", "info"]
@@ -107,7 +107,7 @@ async def play(folder: Path, spoken: Sequence[Spoken], *options: str) -> None:
 
 
 def sounds(samples: Pcm, count: int) -> list[Pcm]:
-    """The `count` stretches of sound between the longest silences, each from its first to its last sample."""
+    """Return the `count` stretches of sound between the longest silences, each from its first to its last sample."""
     sounding = np.flatnonzero(samples)
     silences = np.diff(sounding)
     cuts = np.sort(np.argsort(silences)[-(count - 1) :]) if count > 1 else np.zeros(0, int)
@@ -116,7 +116,7 @@ def sounds(samples: Pcm, count: int) -> list[Pcm]:
 
 
 def assert_heard(samples: Pcm, spoken: Sequence[Spoken]) -> None:
-    """Each conversation was heard, sample for sample."""
+    """Check that each conversation was played, identical to the sample."""
     for one, heard in zip(spoken, sounds(samples, len(spoken)), strict=True):
         (wanted,) = sounds(one.wanted, 1)
         if one.audio_format.codec is Codec.OPUS:
@@ -129,7 +129,7 @@ def assert_heard(samples: Pcm, spoken: Sequence[Spoken]) -> None:
 
 
 def distance(heard: Pcm, wanted: Pcm) -> int:
-    """The largest difference over what both have."""
+    """Return the largest difference over the common length."""
     size = min(len(heard), len(wanted))
     return int(np.abs(heard[:size].astype(int) - wanted[:size]).max(initial=0))
 
@@ -142,7 +142,7 @@ def read_wav(path: Path) -> Pcm:
 
 
 async def test_played_wav_is_what_was_published(tmp_path: Path) -> None:
-    """The record of the virtual sink holds every sample of every conversation, and silence around them."""
+    """The recording of the virtual sink contains every sample of every conversation, and silence around them."""
     spoken = conversations(tmp_path)
     await play(tmp_path, spoken, "--audio-sink", "virtual")
     assert_heard(read_wav(tmp_path / "record" / "played.wav"), spoken)
@@ -157,7 +157,7 @@ async def test_heard_behind_alsa_is_what_was_published(tmp_path: Path, deep_pace
 
 
 async def test_resampled_sound_keeps_60_db(tmp_path: Path) -> None:
-    """A tone at another rate than the device's is heard at that tone, with noise and distortion 60 dB below it, end to end."""
+    """A tone at a rate other than the device's keeps its pitch, with noise and distortion 60 dB below it, end to end."""
     tones_at = {rate_hz: tone(rate_hz) for rate_hz in (8_000, 16_000, 22_050, 24_000, 32_000, 44_100)}
     spoken = [
         Spoken(f"{rate_hz} Hz", AudioFormat(Codec.PCM_S16LE, rate_hz), cut_anywhere(samples.tobytes(), rate_hz), samples)
@@ -177,7 +177,7 @@ def tone(rate_hz: int) -> Pcm:
 
 
 def tone_to_rest_db(heard: Pcm) -> float:
-    """How far all that is not the tone lies below it, but for its edges: the residual of a least-squares fit."""
+    """Level of the tone relative to the rest, without its edges: the residual of a least-squares fit."""
     middle = heard[4_800:-4_800].astype(float)
     phase = 2 * np.pi * TONE_HZ * np.arange(len(middle)) / 48_000
     basis = np.column_stack([np.sin(phase), np.cos(phase)])

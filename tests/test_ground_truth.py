@@ -1,4 +1,4 @@
-"""A short slice of `scripts/ground_truth`: real processes, what a sound device emitted, and what another process saw on the screen."""
+"""A short part of `scripts/ground_truth`: real processes, the output of a sound device, and the screen seen by another process."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.lab.sound_card.paced_card import build_library
 pytestmark = pytest.mark.alone
 
 DEEP = "buffer_min 8192"
-"""A sound device with 170 ms of buffer: what the machine's load does to one with 20 ms is not what is tested here."""
+"""A sound device with 170 ms of buffer: the effect of load on one with 20 ms is not tested here."""
 
 BUSY_LOAD = 4.0
-"""Where the machine does this much else, the other processes may come too late with the sound."""
+"""Above this load of the machine, other processes may deliver the sound too late."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +39,7 @@ def needed() -> None:
 
 @pytest.fixture(scope="session")
 def minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A minute of speech, played beside the tests that follow; with where its report will be."""
+    """A minute of speech, played in parallel with the following tests; with the path of its report."""
     report = tmp_path_factory.mktemp("minute") / "report.json"
     command = [
         sys.executable,
@@ -63,7 +63,7 @@ def minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
 
 @pytest.mark.usefixtures("minute")
 async def test_sound_and_face_from_outside(tmp_path: Path) -> None:
-    """Two conversations: every sample is heard once, the face is with the sound, and the client's own word about it is true."""
+    """Two conversations: every sample plays once, face and sound are in sync, and the client's own figures agree."""
     setup = Setup(renderer="flat", size=(480, 320), device_fields=DEEP)
     report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(8.0, 4.0))
     assert report["sound"]["whole"], report["sound"]
@@ -78,7 +78,7 @@ async def test_sound_and_face_from_outside(tmp_path: Path) -> None:
 
 
 async def in_one_of_two(measure: Callable[[Path], Awaitable[bool]], folder: Path) -> bool:
-    """Measure again if the first run missed its bar: a machine that is shared stands still at times, which is no fault of ours."""
+    """Measure again if the first run missed its bound: a shared machine stalls at times."""
     for run in ("first", "second"):
         (folder / run).mkdir()
         if await measure(folder / run):
@@ -87,7 +87,7 @@ async def in_one_of_two(measure: Callable[[Path], Awaitable[bool]], folder: Path
 
 
 async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
-    """From the first payload to the first sample heard, and from an interrupt to silence, by the device's own log."""
+    """From the first payload to the first audible sample, and from an interrupt to silence, by the device's own log."""
 
     async def soon(folder: Path) -> bool:
         report = await scenarios.latency(folder, Setup(), await load_material(CLIP), 5)
@@ -100,7 +100,7 @@ async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
 @pytest.mark.late
 @pytest.mark.timeout(120)
 def test_a_minute_is_heard_as_it_was_sent(minute: tuple[subprocess.Popen[bytes], Path]) -> None:
-    """Sample for sample, none lost at start or end, whatever else the machine does."""
+    """Identical to the sample, none lost at start or end, under any other load."""
     process, report = minute
     assert process.wait(110) == 0
     sound = json.loads(report.read_text(encoding="utf-8"))["sound"]
@@ -111,7 +111,7 @@ def test_a_minute_is_heard_as_it_was_sent(minute: tuple[subprocess.Popen[bytes],
 
 @pytest.mark.late
 async def test_busy_threads_beside_it_do_not_harm_the_sound(tmp_path: Path) -> None:
-    """Two Python threads that never rest in the client's main process: all is heard, and the device never runs dry."""
+    """Two Python threads in a busy loop in the client's main process: everything plays, and the device never runs dry."""
     setup = Setup(renderer="none", device_fields=DEEP, busy_threads=2)
 
     async def undisturbed(folder: Path) -> bool:
@@ -127,7 +127,7 @@ async def test_busy_threads_beside_it_do_not_harm_the_sound(tmp_path: Path) -> N
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("busy_threads", [0, 2])
 async def test_a_minute_is_heard_to_the_last_sample(tmp_path: Path, busy_threads: int) -> None:
-    """At the sizes of buffers that the client has by default."""
+    """With the client's default buffer sizes."""
     setup = Setup(renderer="none", busy_threads=busy_threads)
     report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(60.0, 20.0))
     assert report["sound"]["whole"], report["sound"]

@@ -1,4 +1,4 @@
-"""The maths of measuring from outside: what was heard in what was sent, and skew out of what was heard and seen."""
+"""The maths of external measurements: locating played sound in the sent sound, and skew from sound and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SILENCE: Pcm = np.zeros(300, np.int16)
 
 
 def test_whole_sound_is_found() -> None:
-    """Silence before, between and after counts for nothing."""
+    """Silence before, between and after is ignored."""
     emitted = np.concatenate([SILENCE, SPEECH[:1_500], SILENCE, SPEECH[1_500:], SILENCE])
     found = heard.find(emitted, SPEECH)
     assert found.runs == (Run(300, 0, 1_500), Run(2_100, 1_500, 2_500))
@@ -26,7 +26,7 @@ def test_whole_sound_is_found() -> None:
 
 @given(st.lists(st.integers(1, 3_999), min_size=1, max_size=6, unique=True), st.integers(20, 60))
 def test_what_is_lost_is_counted(cuts: list[int], lost: int) -> None:
-    """Samples that are missing at some places, with or without silence instead, are counted to the sample."""
+    """Samples missing at several positions, with or without silence instead, are counted exactly."""
     places = [place for place in sorted(cuts) if place > 40]
     places = [place for index, place in enumerate(places) if index == 0 or place - places[index - 1] > 120]
     places = [place for place in places if place + lost < len(SPEECH) - 40]
@@ -50,7 +50,7 @@ def test_samples_that_nobody_sent_and_an_end_that_is_missing() -> None:
 
 
 def test_resampled_sound_is_followed() -> None:
-    """Played 300 ppm fast, with a second of silence, and half a second skipped: each block is found where it belongs."""
+    """Played 300 ppm fast, with a second of silence, and half a second skipped: each block is located correctly."""
     sent: Pcm = np.rint(np.convolve(np.random.default_rng(2).normal(0, 3_000, 48_000 * 4), np.ones(8) / 4)).astype(np.int16)
     places = np.arange(0, len(sent) - 2, 1 + 300e-6)
     played = np.rint(np.interp(places, np.arange(len(sent)), sent)).astype(np.int16)
@@ -68,14 +68,14 @@ def test_resampled_sound_is_followed() -> None:
 
 
 def test_stretches_of_sound() -> None:
-    """A short gap parts nothing."""
+    """A short gap does not separate stretches."""
     emitted = np.concatenate([SILENCE, SPEECH[:100], SILENCE[:50], SPEECH[:100], SILENCE, SPEECH[:10]])
     assert heard.stretches(emitted, 100) == [(300, 550), (850, 860)]
     assert heard.stretches(SILENCE, 100) == []
 
 
 def test_device_clock_runs_from_each_start() -> None:
-    """A device that was stopped meanwhile goes on at another time, at its own rate."""
+    """A device that was stopped meanwhile continues at another time, at its own rate."""
     clock = DeviceClock([(0, 1_000_000_000), (48_000, 5_000_000_000)], 48_000 * (1 + 100e-6))
     assert clock.time_us(24_000) == pytest.approx(1_500_000 - 50, abs=0.1)
     assert clock.time_us(72_000) == pytest.approx(5_500_000 - 50, abs=0.1)
@@ -94,7 +94,7 @@ def test_skew_both_ways() -> None:
 
 
 def test_a_fast_device_and_a_gap() -> None:
-    """1,000 ppm fast: the picture that follows the sound has no skew; one within a gap of the sound is not measured."""
+    """1,000 ppm fast: a picture in sync with the sound has no skew; one within a gap of the sound is not measured."""
     soundings = [Sounding(0, 0, 0.0, 1_001_000, 1.001), Sounding(1_500_000, 0, 1_001_000, 1_001_000, 1.001)]
     shown = [Shown(500_000, 0, 500_500), Shown(1_200_000, 0, 1_001_000), Shown(1_300_000, -1, 0), Shown(2_000_000, 0, 1_501_500)]
     found = skew.measure(soundings, shown)
@@ -103,20 +103,20 @@ def test_a_fast_device_and_a_gap() -> None:
 
 
 def test_conversations_are_told_apart() -> None:
-    """By the PTS that begins anew; a face without a pose in between is no picture of either."""
+    """By the restarting PTS; a face without a pose in between belongs to neither."""
     pictures = [Seen(0, 900_000), Seen(10, None), Seen(20, 1_000_000), Seen(30, 0), Seen(40, 40_000)]
     assert [picture.conversation for picture in skew.shown_of(pictures)] == [0, -1, 0, 1, 1]
 
 
 def test_agreement_needs_the_same_picture() -> None:
-    """What the client told of a picture less what was seen of it; pictures that only one of both knows are left out."""
+    """The client's figure for a picture minus the measured one; pictures known to only one of them are left out."""
     truth = [(Shown(0, 0, 100), 2.0), (Shown(1, 0, 200), 3.0), (Shown(2, 1, 100), 4.0)]
     told = [(0, 100, 1.5), (0, 100, 9.0), (1, 100, 5.0), (2, 100, 7.0)]
     assert skew.agreement_ms(truth, told).tolist() == [-0.5, 1.0]
 
 
 def test_nothing_heard_or_seen_is_told() -> None:
-    """Not a figure out of nothing."""
+    """No figure is made up."""
     with pytest.raises(ValueError, match="nothing was heard"):
         skew.measure([], [Shown(0, 0, 0)])
     with pytest.raises(ValueError, match="no picture"):

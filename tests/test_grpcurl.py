@@ -13,7 +13,7 @@ PAGE = "docs/grpcurl.md"
 
 
 def test_the_page_covers_every_rpc() -> None:
-    """A line for every RPC of every service."""
+    """The page has a line for every RPC of every service."""
     text = "\n".join(block.text for block in read_blocks(PAGE) if block.language == "sh")
     services = (PROJECT_ROOT / "proto" / "avatar_relay" / "v1").glob("*_service.proto")
     rpcs = [
@@ -27,7 +27,7 @@ def test_the_page_covers_every_rpc() -> None:
 
 
 def test_every_line_does_what_the_page_says(tmp_path: Path) -> None:
-    """In order, with the output that is shown; the relay that is drained ends by itself, with success."""
+    """In order, with the output shown; the drained relay ends by itself, successfully."""
     with read_page(PAGE, tmp_path, in_clone=True) as reader:
         relay, _ = reader.programs
         assert relay.wait() == 0

@@ -1,4 +1,4 @@
-"""What a sound device really emits while the network is narrow or the device itself is lost: `scripts/ground_truth`, a slice of it."""
+"""Output of a sound device while the network is narrow or the device itself is lost: part of `scripts/ground_truth`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def needed() -> None:
 
 
 async def test_sound_stays_whole_where_motion_must_yield(tmp_path: Path) -> None:
-    """64 kbit/s for 74 kbit/s: the speech is heard, its motion is thinned, and the publisher is told both what and why."""
+    """64 kbit/s for 74 kbit/s: the speech plays, its motion is thinned, and the publisher is notified of both loss and reason."""
     report = await trouble.narrow(tmp_path, SETUP, await load_material(CLIP), Codec.OPUS, Pacing.BURST, 16.0)
     assert report["finished"] == "completed"
     assert report["sound"]["heard_seconds"] >= 15.5, report["sound"]
@@ -39,8 +39,8 @@ async def test_sound_stays_whole_where_motion_must_yield(tmp_path: Path) -> None
 
 
 async def test_a_lost_sound_device_is_told_and_played_on(tmp_path: Path) -> None:
-    """Gone for 4 s in the middle of a word: the conversation ends as any other. Nothing but what the device had taken is lost, and
-    what it played after its last word, at most two buffers, may be heard twice."""
+    """Missing for 4 s in the middle of a word: the conversation ends normally. Nothing but what the device had taken is lost, and
+    what it played after its last report, at most two buffers, may be repeated."""
     report = await trouble.unplugged(tmp_path, SETUP, await load_material(CLIP))
     assert report["finished"] == "completed"
     assert report["publisher_told"] == {"AUDIO_DEVICE_FAILED": 1, "audio stalls": 1, "audio goes on": 1}

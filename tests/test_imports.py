@@ -1,4 +1,4 @@
-"""What each program brings into memory: a relay no audio and no GL, a device nothing of the relay, the speaker next to nothing."""
+"""Modules loaded by each program: a relay no audio and no GL, a device nothing of the relay, the speaker next to nothing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.lab.data import PROJECT_ROOT
 
 AUDIO_AND_GL = frozenset({"pyaudio", "pygame", "OpenGL", "opuslib_next", "edge_client"})
 RELAY_ONLY = frozenset({"relay_server", "grpc_channelz", "soundfile"})
-"""`import grpc` itself brings `grpc_health`, `grpc_reflection` and `grpc_tools` where they are installed."""
+"""Loaded by `import grpc` itself if installed: `grpc_health`, `grpc_reflection` and `grpc_tools`."""
 HEAVY = frozenset({"grpc", "google", "opentelemetry", "pygame", "OpenGL", "PIL", "asyncio", "relay_server"})
 FACE_ONLY = frozenset({"pygame", "OpenGL", "PIL"})
 FACE_NEVER = frozenset({"grpc", "google", "opentelemetry", "pyaudio", "soxr", "opuslib_next", "asyncio", "relay_server"})
 
 
 def names_after(statement: str) -> frozenset[str]:
-    """Names of all modules in memory of a fresh Python after a statement."""
+    """Return the names of all modules loaded by a new Python after a statement."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ EVERYWHERE = frozenset({"cython_runtime", "sitecustomize", "typing_extensions"})
 RELAY_BRINGS = BOTH_BRING | {"grpc_channelz", "relay_server"}
 EDGE_BRINGS = BOTH_BRING | {"edge_client", "numpy", "soxr"}
 BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
-"""What a backend loads for the publisher library, before it connects."""
+"""Loaded by a backend for the publisher library, before it connects."""
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ BACKEND_BRINGS = frozenset({"avatar_relay", "opentelemetry", "relay_server"})
     ],
 )
 def test_start_up_budget(modules: str, budget: frozenset[str], count: int) -> None:
-    """The budget of start-up is a list of packages and a count of modules, because a time depends on the machine.
+    """The start-up budget is a list of packages and a count of modules, because times depend on the machine.
 
-    Each of them costs start-up time and memory, so that a new one is a decision. Python 3.13 counts up to five more than 3.11.
+    Each module costs start-up time and memory, so adding one is a decision. Python 3.13 counts up to five more than 3.11.
     """
     found = names_after(f"import {modules}")
     foreign = {name for name in packages(found) if name not in sys.stdlib_module_names and not name.startswith("_")}
@@ -76,7 +76,7 @@ def test_start_up_budget(modules: str, budget: frozenset[str], count: int) -> No
     ],
 )
 def test_import_brings_nothing_foreign(module: str, absent: frozenset[str]) -> None:
-    """So that a relay runs without a sound card and a Pi without the server's packages."""
+    """A relay can therefore run without a sound card, and a Pi without the server's packages."""
     assert packages(names_after(f"import {module}")) & absent == set()
 
 
@@ -88,6 +88,6 @@ def test_what_is_imported_is_seen() -> None:
 
 
 def test_a_relay_alone_loads_nothing_of_a_cluster() -> None:
-    """The backplane is imported by a relay that has one."""
+    """Only a relay with a backplane imports it."""
     names = names_after("import relay_server.server, relay_server.cli")
     assert not {name for name in names if name.startswith(("nats", "relay_server.cluster", "relay_server.backplane"))}

@@ -1,4 +1,4 @@
-"""The link is cut in the middle of a word: what people see, picture by picture, until it is back. All of it real."""
+"""The link is cut in the middle of a word: what users see, picture by picture, until it is restored. All components are real."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ pytestmark = pytest.mark.alone
 DEVICE_ID = "cut"
 SPEECH_S, AGAIN_S = 3.0, 1.0
 HEARD_FIRST_S = 0.7
-"""So much at least was heard when the relay is killed; the rest is on the device by then."""
+"""Minimum of sound played when the relay is killed; the rest is on the device by then."""
 DECODED_S = 0.3
-"""What may still be missing of the sum of what was heard and what waits: it is on its way to the ear."""
+"""Tolerance of the sum of played and buffered sound: data in transit to the sound card."""
 PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One picture: what is written over it, the position in the speech that it was drawn for, and how far the mouth is open."""
+    """One picture: its overlay, the position in the speech it was drawn for, and the mouth opening."""
 
     time_s: float
     written: str
     heard_s: float | None
-    """None if nothing is heard."""
+    """None if nothing is audible."""
     opening_px: float
     buffered_s: float
-    """Sound that waits."""
+    """Buffered sound."""
 
 
 class Looker(PictureObserver):
-    """Looks at each picture as a person does: at pixels alone. Lives in the face's process, and writes each look into a file."""
+    """Inspects each picture by its pixels alone. Runs in the face process, and writes each result to a file."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._bright = 0.0
 
     def wants(self, now_us: int) -> bool:
-        """All of them."""
+        """Accept all pictures."""
         return True
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-        """A page darkens the picture, a sign is amber and in the upper right corner."""
+        """Classify the overlay: a page darkens the picture, a sign is amber and in the upper right corner."""
         assert pixels is not None
         height, width = pixels.shape[:2]
         lit = float(np.median(pixels[round(0.7 * height) :, width // 3 : -width // 3]))
@@ -80,30 +80,30 @@ class Looker(PictureObserver):
 
 
 class Looks:
-    """What a looker has written so far."""
+    """The results written by a looker so far."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
         self.path = path
 
     def read(self) -> list[Look]:
-        """All whole lines."""
+        """Read all complete lines."""
         return [Look(*json.loads(line)) for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def is_enough_heard(self) -> bool:
-        """Most of the speech is heard, or waits on the device."""
+        """Whether most of the speech has played, or is buffered on the device."""
         heard = [look for look in self.read() if look.heard_s is not None]
         return bool(heard) and positions(heard)[-1] > HEARD_FIRST_S and positions(heard)[-1] + heard[-1].buffered_s > SPEECH_S - DECODED_S
 
     def is_page_seen(self) -> bool:
-        """A page came after the speech; the first one is that of the start."""
+        """Whether a page appeared after the speech; the first page is that of the start."""
         looks = self.read()
         heard = [place for place, look in enumerate(looks) if (look.heard_s or 0) > HEARD_FIRST_S]
         return bool(heard) and any(look.written == "page" for look in looks[heard[0] :])
 
 
 class Backend(threading.Thread):
-    """Relay and publisher, off the main thread, which the face owns: speaks, kills the relay, starts it again, speaks again."""
+    """Relay and publisher, off the main thread, which the face uses: speaks, kills the relay, restarts it, speaks again."""
 
     def __init__(self, folder: Path, looks: Looks) -> None:
         super().__init__(name="backend", daemon=True)
@@ -145,7 +145,7 @@ class Backend(threading.Thread):
         return [*python("relay_server"), "--listen", self.address]
 
     async def _speak(self, seconds: float) -> None:
-        """Some seconds of real speech."""
+        """Publish some seconds of real speech."""
         samples, rate_hz = soundfile.read(CLIP, dtype="int16")
         path = self._folder / f"{seconds:g}.wav"
         soundfile.write(path, np.resize(samples, round(seconds * rate_hz)), rate_hz)
@@ -155,7 +155,7 @@ class Backend(threading.Thread):
 
 @pytest.mark.timeout(90)
 def test_a_cut_mid_word(tmp_path: Path) -> None:
-    """Speech goes on under a sign until the buffer has played out, then a page tells why, then the face is back and speaks again."""
+    """Speech continues under a sign until the buffer has played out, then a page shows why, then the face returns and speaks again."""
     looks = Looks(tmp_path / "looks.txt")
     backend = Backend(tmp_path, looks)
     backend.start()
@@ -193,19 +193,19 @@ def test_a_cut_mid_word(tmp_path: Path) -> None:
 
 
 async def so(what: Callable[[], bool]) -> None:
-    """Wait until it is so."""
+    """Wait for a condition."""
     async with asyncio.timeout(PATIENCE_S):
         while not what():  # noqa: ASYNC110 - a file is looked at
             await asyncio.sleep(0.02)
 
 
 def positions(looks: Sequence[Look]) -> list[float]:
-    """Where in the speech they were."""
+    """Return the positions in the speech."""
     return [look.heard_s for look in looks if look.heard_s is not None]
 
 
 def assert_speaks(looks: Sequence[Look]) -> None:
-    """The position goes on, and the mouth moves with it, whatever the number of pictures that a busy machine got done."""
+    """The position advances, and the mouth moves with it, for any number of pictures that a busy machine draws."""
     spoken = [look for look in looks if look.heard_s is not None]
     assert positions(spoken) == sorted(positions(spoken))
     openings = [look.opening_px for look in spoken]

@@ -1,4 +1,4 @@
-"""Metrics, their page, the dashboard and the alert rules: each names what the programs export, and a real Prometheus takes it."""
+"""Metrics, their page, the dashboard and the alert rules: each uses exported names, and a real Prometheus accepts it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tests.lab.programs import START_S, attached, python, running
 
 DASHBOARD, ALERTS = PROJECT_ROOT / "system" / "grafana-dashboard.json", PROJECT_ROOT / "system" / "prometheus-alerts.yaml"
 NOT_OURS = {"up"}
-"""Series that Prometheus makes itself."""
+"""Series created by Prometheus itself."""
 OF_PROMETHEUS = {"le", "instance", "job"}
 ONLY_IN_TROUBLE = re.compile("faults|dropped|unknown|restarts|unanswered|alarms|underruns|certificate")
-"""Metrics that a good run need not have."""
+"""Metrics that may be absent from a good run."""
 _WORDS = {"sum", "by", "or", "rate", "increase", "histogram_quantile"}
 
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, str]:
-    """Each metric's name in Prometheus, without a histogram's endings, by its own."""
+    """Map each metric's name in Prometheus, without a histogram's suffixes, to its own name."""
     return {own: theirs for found in metrics_of_programs().values() for own, theirs in prometheus_names(found).items()}
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """All expressions of dashboard and alerts, with where they are."""
+    """All expressions of dashboard and alerts, with their locations."""
     for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"].replace("$__rate_interval", "1m").replace("$__range", "1h")
@@ -62,7 +62,7 @@ def test_the_page_is_what_the_code_says() -> None:
 
 
 def test_every_metric_and_attribute_is_explained() -> None:
-    """With a unit and a text; the tables of the page name no other."""
+    """Each has a unit and a text; the tables of the page contain no others."""
     found = [one for made in metrics_of_programs().values() for one in made]
     assert {one.name for one in found} == set(ATTRIBUTES)
     assert [one for one in found if not one.unit or not one.text] == []
@@ -71,7 +71,7 @@ def test_every_metric_and_attribute_is_explained() -> None:
 
 @pytest.mark.parametrize("number", EXPRESSIONS)
 def test_an_expression_names_series_and_labels_that_are_exported(number: int, names: dict[str, str]) -> None:
-    """Of the same metric."""
+    """The labels belong to the same metric."""
     place, expression = EXPRESSIONS[number]
     used = words(expression)
     series = {own: theirs for own, theirs in names.items() if any(re.fullmatch(rf"{theirs}(_bucket|_sum|_count)?", word) for word in used)}
@@ -82,7 +82,7 @@ def test_an_expression_names_series_and_labels_that_are_exported(number: int, na
 
 
 def test_every_alert_and_panel_is_read() -> None:
-    """The expressions that are compared are all of them."""
+    """No expression is left unchecked."""
     assert ALERTS.read_text(encoding="utf-8").count("- alert:") + sum(
         len(panel["targets"]) for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     ) == len(EXPRESSIONS)
@@ -92,14 +92,14 @@ def test_every_alert_and_panel_is_read() -> None:
 
 
 def fetched(url: str) -> str:
-    """What is there."""
+    """Fetch a page."""
     with urlopen(url, timeout=10) as answer:
         text: str = answer.read().decode()
     return text
 
 
 async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-    """Ask twice a second until it is so."""
+    """Poll twice a second until a condition holds."""
     while True:
         if await condition():
             return
@@ -107,13 +107,13 @@ async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
 
 
 async def has_finished(metrics: str) -> bool:
-    """Whether a conversation is over."""
+    """Whether a conversation has finished."""
     return "avatar_conversations_finished_total{" in await asyncio.to_thread(fetched, metrics)
 
 
 @asynccontextmanager
 async def pair(folder: Path, ports: tuple[int, int]) -> AsyncIterator[None]:
-    """A relay and a device whose metrics are read on two ports, after a conversation."""
+    """A relay and a device with metrics on two ports, after a conversation."""
 
     def environment(port: int) -> dict[str, str]:
         return {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}
@@ -129,7 +129,7 @@ async def pair(folder: Path, ports: tuple[int, int]) -> AsyncIterator[None]:
             play = [*python("relay_server.relayctl.cli"), "--relay", address, "play", "lobby", CLIP.name]
             async with running("relayctl", play, folder / "relayctl.log", {}) as relayctl:
                 await relayctl.wait(50)
-            async with asyncio.timeout(START_S):  # the clip was handed over; now it is played
+            async with asyncio.timeout(START_S):  # the clip was published; now it plays
                 await until(lambda: has_finished(metrics))
             yield
 
@@ -137,7 +137,7 @@ async def pair(folder: Path, ports: tuple[int, int]) -> AsyncIterator[None]:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_a_real_run_exports_what_the_page_says(tmp_path: Path, unused_tcp_port_factory: Any, names: dict[str, str]) -> None:
-    """No metric and no attribute beyond the page, and each metric that a good run has; a real Prometheus takes each expression."""
+    """No metric or attribute is missing from the page; each metric of a good run exists; a real Prometheus accepts each expression."""
     ports = (unused_tcp_port_factory(), unused_tcp_port_factory())
     async with pair(tmp_path, ports):
         seen: dict[str, set[str]] = {}
@@ -156,7 +156,7 @@ async def test_a_real_run_exports_what_the_page_says(tmp_path: Path, unused_tcp_
 
 
 async def query_all(program: str, folder: Path, ports: tuple[int, int], port: int) -> None:
-    """Scrape both programs, and ask each expression; one of a metric that a good run has must give something."""
+    """Scrape both programs and query each expression; one with a metric of a good run must return something."""
     jobs = [
         f"  - {{job_name: {job}, static_configs: [{{targets: ['127.0.0.1:{at}']}}]}}"
         for job, at in zip(("relay", "device"), ports, strict=True)

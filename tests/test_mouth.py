@@ -1,6 +1,6 @@
-"""The mouth that people see moves with the sound that they hear: measured on the pictures that the client showed.
+"""The visible mouth moves with the audible sound: measured on the pictures shown by the client.
 
-Everything is real and takes as long as the sound: relay, edge client, GLES off-screen. `tests/lab/mouth/score_pictures.py` does the
+All components are real and run in real time: relay, edge client, GLES off-screen. `tests/lab/mouth/score_pictures.py` does the
 same with more speech and prints the shares.
 """
 
@@ -38,7 +38,7 @@ def loudness(samples: NDArray[np.float64], rate_hz: int) -> tuple[NDArray[np.flo
 
 
 def watched(source: Source, path: Path) -> MouthOnPictures:
-    """What was seen while it was heard."""
+    """Pictures shown during the sound."""
     return watch_mouth(Script(source, FileSpeech(path), path.name))
 
 
@@ -55,9 +55,9 @@ def assert_speaks(seen: MouthOnPictures, samples: NDArray[np.float64], rate_hz: 
 
 
 def speech_between_silences(path: Path) -> tuple[NDArray[np.float64], int]:
-    """Human speech, written to `path`: its samples and their rate."""
+    """Write human speech to `path`; return its samples and their rate."""
     speech, rate_hz = soundfile.read(debian_speech("data/librivox/sense_and_sensibility_01_austen_64kb-0880.wav"))
-    silence = np.zeros(round(0.8 * rate_hz))  # the clips have no pause of their own that is long enough
+    silence = np.zeros(round(0.8 * rate_hz))  # the clips have no long enough pause of their own
     samples = np.concatenate([silence, speech, silence])
     soundfile.write(path, samples, rate_hz, subtype="PCM_16")
     return samples, rate_hz
@@ -65,7 +65,7 @@ def speech_between_silences(path: Path) -> tuple[NDArray[np.float64], int]:
 
 @pytest.mark.timeout(120)
 def test_a_real_avatarkit_conversation() -> None:
-    """A recorded conversation of the vendor's: all keyframes, all sound, one end, and a mouth that speaks and rests."""
+    """A recorded conversation of the vendor: all keyframes, all sound, one end, and a mouth that speaks and rests."""
     path = shared_data("avatarkit-recording-16k.json")
     seen = watched(RecordingSource(), path)
     figures = seen.figures
@@ -79,14 +79,14 @@ def test_a_real_avatarkit_conversation() -> None:
 
 @pytest.mark.timeout(120)
 def test_people_speak_through_the_local_source(tmp_path: Path) -> None:
-    """Human speech, motion from its sound alone: the mouth opens with it, and shuts before and after it."""
+    """Human speech with motion derived from its sound: the mouth opens with it, and is shut before and after it."""
     samples = speech_between_silences(tmp_path / "speech.wav")
     seen = watched(LocalSource(), tmp_path / "speech.wav")
     assert_speaks(seen, *samples)
 
 
 class SoundOnly:
-    """A source that gives the sound of another one, and no motion."""
+    """A source that yields another source's sound, without motion."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -111,7 +111,7 @@ async def _sound_of(performance: Performance) -> AsyncIterator[Item]:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_people_speak_without_motion(tmp_path: Path) -> None:
-    """Sound alone reaches the device: its own analyser moves the mouth."""
+    """Only sound reaches the device: its own analyser moves the mouth."""
     samples = speech_between_silences(tmp_path / "speech.wav")
     seen = watched(SoundOnly(LocalSource()), tmp_path / "speech.wav")
     assert seen.figures["keyframes_received"] == 0
@@ -120,7 +120,7 @@ def test_people_speak_without_motion(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_lips_close_where_lips_must() -> None:
-    """p, b and m: the voice of the relay closes the lips that people see on 70 % of them at least, and vowels open them."""
+    """p, b and m: with the relay's voice, the visible lips close on at least 70 % of them, and vowels open them."""
     score = judge_speech(("Bob might pop five more purple balloons, but my mother made plum jam.",), "gles")
     print(f"speech, on the pictures: {score}")  # noqa: T201
     assert score.bilabials > 10

@@ -1,4 +1,4 @@
-"""A relay whose name only nsswitch.conf leads to, as `.local` names on a Raspberry Pi: reached by a backend, a device and an operator."""
+"""A relay whose name is resolved only by nsswitch.conf, like `.local` names on a Raspberry Pi: for backend, device and operator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def switch(tmp_path: Path) -> list[str]:
-    """What runs a command with a name service switch of its own."""
+    """The prefix that runs a command with its own name service switch."""
     if (compiler := shutil.which("gcc")) is None:
         pytest.skip("no C compiler for the service: apt-get install gcc")
     if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
@@ -44,13 +44,13 @@ def switch(tmp_path: Path) -> list[str]:
 
 
 def run(command: Sequence[str]) -> str:
-    """What it says, with all that went wrong."""
+    """Return its output, including all errors."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=50, check=False)
     return done.stdout
 
 
 async def test_a_name_of_nsswitch_reaches_the_relay(tmp_path: Path, switch: list[str]) -> None:
-    """By the library, which keeps out of the environment, and by both programs."""
+    """By the library, which does not change the environment, and by both programs."""
     lookup = [sys.executable, "-c", f"import socket; print(socket.gethostbyname('{NAME}'))"]
     assert run([*switch, *lookup]) == "127.0.0.1\n"
     assert "127.0.0.1" not in run(lookup), "without the switch nobody knows the name"

@@ -1,7 +1,7 @@
-"""A device and a publisher in Node.js, made from the .proto files and docs/protocol.md alone, against the real relay.
+"""A device and a publisher in Node.js, written from the .proto files and docs/protocol.md alone, against the real relay.
 
-`scripts/node_clients` installs what they need and runs this. One conversation that is longer than all buffers together, under
-trouble: both streams are cut in the middle, the publisher acknowledges late, and both ends are sent what they cannot know.
+`scripts/node_clients` installs their dependencies and runs this. One conversation, longer than all buffers together, with
+faults: both streams are cut in the middle, the publisher acknowledges late, and both ends are sent unknown messages.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 DEVICE = "lobby"
 SPEED = "40"
-"""Times real time."""
+"""Playback speed as a multiple of real time."""
 SECONDS = "150"
 """4.8 MB of sound: far more than a relay's window (2.5 MiB) and the device's buffer."""
 BUFFER_BYTES = 64 << 10
 PATIENCE_S = 40.0
 ACK_AFTER_MS = 2_500
-"""The publisher acknowledges so late; a device tells an event again after 2 s."""
+"""The publisher's delay of acknowledgements; a device repeats an event after 2 s."""
 WAY = Weather(delay_ms=20)
 NARROW = Weather(delay_ms=20, bytes_per_s=1e6)
-"""So that a cut finds something on its way."""
+"""Ensures that data is in transit at a cut."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What both reported, and what is to be said of it."""
+    """The reports of both, and the expectations."""
 
     device: list[dict[str, Any]]
     publisher: list[dict[str, Any]]
@@ -47,18 +47,18 @@ class Trouble:
     unknown_messages: int
 
     def of(self, who: str, event: str) -> list[dict[str, Any]]:
-        """All reports of one event."""
+        """Return all reports of one event."""
         return [report for report in getattr(self, who) if report["event"] == event]
 
 
 def device_arguments(address: str) -> list[str]:
-    """A small and quick device."""
+    """Arguments of a small and fast device."""
     buffers = ["--audio-buffer", str(BUFFER_BYTES), "--motion-buffer", str(BUFFER_BYTES)]
     return ["--relay", address, "--device-id", DEVICE, "--speed", SPEED, *buffers]
 
 
 async def under_trouble(folder: Path) -> Trouble:
-    """Play it once."""
+    """Run it once."""
     device_log, publisher_log = folder / "device.log", folder / "publisher.log"
     async with AsyncExitStack() as stack:
         relay = RelayProgram()
@@ -87,14 +87,14 @@ async def under_trouble(folder: Path) -> Trouble:
 
 @pytest.fixture(scope="module")
 def trouble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trouble]:
-    """It is played once for all tests."""
+    """Run once for all tests."""
     if missing := what_is_missing():
         pytest.skip(missing)
     yield asyncio.run(under_trouble(tmp_path_factory.mktemp("node")))
 
 
 def test_nothing_is_lost_doubled_or_altered(trouble: Trouble) -> None:
-    """The history holds: each payload came once, whole and in order, and the conversation finished once, for its publisher too."""
+    """The history is valid: each payload arrived once, whole and in order, and the conversation finished once, also for its publisher."""
     verdict = trouble.verdict
     assert verdict.violations == 0, verdict.told
     assert (verdict.conversations, dict(verdict.outcomes)) == (1, {"completed": 1})
@@ -102,14 +102,14 @@ def test_nothing_is_lost_doubled_or_altered(trouble: Trouble) -> None:
 
 
 def test_both_streams_were_cut_and_resumed(trouble: Trouble) -> None:
-    """The device goes on from its cursors under the same session; the relay tells the publisher how far it got."""
+    """The device resumes from its cursors under the same session; the relay reports its progress to the publisher."""
     conversation = trouble.of("publisher", "sent")[0]["conversation"]
     assert [report["resumed"] for report in trouble.of("device", "welcome")] == [[], [conversation], []]
     assert [report["taken"] for report in trouble.of("publisher", "welcome")] == [0, 1]
 
 
 def test_what_the_cut_swallowed_is_sent_again(trouble: Trouble) -> None:
-    """What had left the publisher, and was not taken, goes out once more."""
+    """Media that left the publisher but was not accepted is sent again."""
     (again,) = trouble.of("publisher", "again")
     assert again["pieces"] > 0
 
@@ -127,7 +127,7 @@ def test_large_payloads_travel_in_fragments(trouble: Trouble) -> None:
 
 
 def test_finished_is_repeated_until_acknowledged(trouble: Trouble) -> None:
-    """Under the same id, on the same stream and on the next one; it counts once, and nothing is left in the end."""
+    """With the same id, on the same stream and on the next one; it counts once, and finally none is pending."""
     told, heard = trouble.of("device", "told_finished"), trouble.of("publisher", "heard_finished")
     assert len(told) >= 2
     assert len({report["id"] for report in told}) == 1
@@ -143,7 +143,7 @@ def test_what_a_later_version_says_is_passed_over(trouble: Trouble) -> None:
 
 
 def test_a_conversation_goes_on_at_a_new_relay(tmp_path: Path) -> None:
-    """The relay is killed and started again: the publisher opens the conversation where the device is, and nothing is lost."""
+    """The relay is killed and restarted: the publisher reopens the conversation at the device's position, and nothing is lost."""
     if missing := what_is_missing():
         pytest.skip(missing)
     asyncio.run(over_a_killed_relay(tmp_path))
@@ -153,7 +153,7 @@ def test_a_conversation_goes_on_at_a_new_relay(tmp_path: Path) -> None:
 
 
 async def over_a_killed_relay(folder: Path) -> None:
-    """Play it once."""
+    """Run it once."""
     async with AsyncExitStack() as stack:
         relay = RelayProgram()
         await relay.start()

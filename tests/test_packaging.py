@@ -1,4 +1,4 @@
-"""What is built and installed: wheels with the stubs, also from read-only sources of another user; extras with no more than they need."""
+"""Builds and installations: wheels with the stubs, also from read-only sources of another user; extras without excess packages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SHIPPED = ("relay_server", "edge_client", "proto/avatar_relay")
 NOBODY = 65534
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-"""The one of the scripts; another user may not enter the environment of the tests."""
+"""The scripts' Python; another user cannot enter the environment of the tests."""
 
 
 def run(*command: str | Path, cwd: Path = PROJECT_ROOT, environment: dict[str, str] | None = None, user: int | None = None) -> str:
-    """Run a command, as `user` where given; returns its output. Raises `AssertionError` with the output if it fails."""
+    """Run a command, as `user` if given; return its output. Raises `AssertionError` with the output if it fails."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -44,13 +44,13 @@ def run(*command: str | Path, cwd: Path = PROJECT_ROOT, environment: dict[str, s
 
 @dataclass(frozen=True, slots=True)
 class OtherUser:
-    """A user with a home of its own, beside a clone that this user can only read."""
+    """A user with a home folder, beside a clone that this user can only read."""
 
     home: Path
     clone: Path
 
     def run(self, *command: str | Path) -> str:
-        """Run a command at home. Without root it is the same user, and the sources are read-only nevertheless."""
+        """Run a command in the home folder. Without root it is the same user, and the sources are read-only nevertheless."""
         user = NOBODY if os.geteuid() == 0 else None
         environment = {**os.environ, "HOME": str(self.home), "PIP_CACHE_DIR": str(self.home / "cache")}
         return run(*command, cwd=self.home, environment=environment, user=user)
@@ -58,7 +58,7 @@ class OtherUser:
 
 @pytest.fixture(scope="module")
 def other_user() -> Iterator[OtherUser]:
-    """Outside pytest's own temporary folder, which no other user may enter."""
+    """Outside pytest's own temporary folder, which no other user can enter."""
     with tempfile.TemporaryDirectory(prefix="avatar-relay-") as name:
         folder = Path(name)
         home, clone = folder / "home", folder / "clone"
@@ -75,7 +75,7 @@ def other_user() -> Iterator[OtherUser]:
 
 
 def listing(folder: Path) -> dict[str, int]:
-    """All files below a folder, with their times of change."""
+    """Return all files below a folder, with their modification times."""
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
@@ -127,7 +127,7 @@ def test_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
 def test_extra_installs_what_its_program_needs_and_no_more(
     other_user: OtherUser, extra: str, commands: tuple[str, ...], absent: set[str]
 ) -> None:
-    """From a clone that belongs to somebody else, in an environment of its own: each program of the extra starts."""
+    """From a clone owned by another user, in a separate environment: each program of the extra starts."""
     bin_folder = other_user.home / extra / "bin"
     other_user.run(SYSTEM_PYTHON, "-m", "venv", bin_folder.parent)
     other_user.run(bin_folder / "pip", "install", f"{other_user.clone}[{extra}]")

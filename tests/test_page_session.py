@@ -1,4 +1,4 @@
-"""The reader of pages: which commands a block holds, and that a page which does not do what it says is found out."""
+"""The page runner: parsing of blocks into commands, and detection of pages that are wrong."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def fenced(*languages_and_texts: str) -> str:
 
 
 def read(text: str, reader: PageSession) -> None:
-    """Do what a page says."""
+    """Run a page."""
     reader.run(parse("page.md", text))
 
 
 @pytest.fixture
 def reader(tmp_path: Path) -> PageSession:
-    """In a fresh folder. It starts no program here."""
+    """A session in an empty folder. It starts no program here."""
     (tmp_path / "home").mkdir()
     return PageSession(tmp_path / "home", tmp_path / "home", {"relay.example": "localhost"})
 
 
 def test_blocks_have_their_place_and_what_stands_above() -> None:
-    """Also indented ones, and those that name a file."""
+    """Holds also for indented blocks, and those that name a file."""
     text = "Write `relay.toml`:\n\n```toml\na = 1\n```\n\n- item\n\n  ```sh\n  one\n    two\n  ```\n"
     toml, sh = parse("page.md", text)
     assert (toml.place, toml.file_name, toml.text) == ("page.md:4", "relay.toml", "a = 1\n")
@@ -39,13 +39,13 @@ def test_blocks_have_their_place_and_what_stands_above() -> None:
 
 
 def test_block_without_an_end() -> None:
-    """Its line is named."""
+    """The error names its line."""
     with pytest.raises(ValueError, match=r"page\.md:3: this block has no end"):
         parse("page.md", "text\n\n```sh\ntrue\n")
 
 
 def test_output_belongs_to_the_block_right_above() -> None:
-    """With text between, it is a block of its own."""
+    """With text between, it is a separate block."""
     command, output = parse("page.md", fenced("sh", "true\n", "text", "\n"))
     assert is_output(output, command)
     command, output = parse("page.md", fenced("sh", "true\n") + "It says:\n\n" + fenced("text", "\n"))
@@ -56,20 +56,20 @@ def test_output_belongs_to_the_block_right_above() -> None:
     "line", ["relay-server", "A=b edge-client --device-id x", "~/venvs/x/bin/relay-server --config a.toml", STARTS.strip()]
 )
 def test_programs_run_on(line: str) -> None:
-    """They are started apart from the lines around them."""
+    """They are started separately from the lines around them."""
     (block,) = parse("page.md", fenced("sh", f"true \\\n  one\n{line}\nfalse\n"))
     assert [(command.text, bool(command.program)) for command in commands(block)] == [("true one", False), (line, True), ("false", False)]
 
 
 @pytest.mark.parametrize("line", ["relay-server --help", "edge-client devices", "relay-server || true", "echo relay-server", "relayctl"])
 def test_other_commands_come_to_an_end(line: str) -> None:
-    """They are run with the lines around them."""
+    """They run together with the lines around them."""
     (block,) = parse("page.md", fenced("sh", f"true\n{line}\n"))
     assert [command.program for command in commands(block)] == [None]
 
 
 def test_console_has_commands_with_their_output() -> None:
-    """A prompt before each command and before its further lines."""
+    """A prompt before each command and before its continuation lines."""
     (block,) = parse("page.md", fenced("console", "$ echo one \\\n> two\none two\n$ true\n$ edge-client\n"))
     found = [(command.text, command.shown, command.program) for command in commands(block)]
     assert found == [("echo one \\\ntwo", "one two", None), ("true", None, None), ("edge-client", None, "edge-client")]
@@ -87,12 +87,12 @@ def test_console_has_commands_with_their_output() -> None:
     ],
 )
 def test_what_counts_as_the_output_shown(shown: str, said: str, same: bool) -> None:
-    """An ellipsis stands for any text, white space does not count."""
+    """An ellipsis matches any text, white space is ignored."""
     assert matches(shown, said) is same
 
 
 def test_commands_build_on_earlier_ones(reader: PageSession) -> None:
-    """Folder, environment and files stay; Python's names too. Addresses and places are this machine's."""
+    """Folder, environment and files are kept, and so are Python's names. Addresses and places are this machine's."""
     page = fenced("sh", "mkdir in; cd in; export WORD=one\n", "sh", 'echo "$WORD" >file; basename "$PWD"; cat file\n', "text", "in one\n")
     read(page, reader)
     assert (reader.home / "in" / "file").read_text() == "one\n"
@@ -116,7 +116,7 @@ def test_commands_build_on_earlier_ones(reader: PageSession) -> None:
     ],
 )
 def test_page_that_does_not_do_what_it_says(reader: PageSession, page: str, words: str) -> None:
-    """The place and what happened instead."""
+    """The error names the position and the actual result."""
     with pytest.raises(PageError) as raised:
         read(page, reader)
     assert "page.md:" in str(raised.value)
@@ -124,7 +124,7 @@ def test_page_that_does_not_do_what_it_says(reader: PageSession, page: str, word
 
 
 def test_program_that_ended_badly_is_found_at_the_end(tmp_path: Path) -> None:
-    """Also if no later command missed it."""
+    """Holds also if no later command depended on it."""
     with pytest.raises(PageError, match=r"relay-server ended with status -9"), session(tmp_path) as reader:
         read(fenced("sh", STARTS), reader)
         reader.programs[0].kill()

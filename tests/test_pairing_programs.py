@@ -1,4 +1,4 @@
-"""Two devices without address or token come to speak for a relay: real programs that find each other, and an operator at a terminal."""
+"""Two devices without address or token finally play for a relay: real programs that find each other, and an operator at a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.lab.programs import Program, python, running
 from tests.relay_server.access.guarded import Authority
 
 PATIENCE_S = 90.0
-"""A code lives for a minute."""
+"""A code is valid for a minute."""
 WAITS = r"not paired: let this device in by `relayctl pair (\S+)-(\d{6})`"
 LOOKS_LIKE_A_TOKEN = re.compile(r"avr_[A-Za-z0-9_-]{8}")
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Operator:
-    """At a terminal, with a token of its own in a file."""
+    """An operator at a terminal, with a token in a file."""
 
     def __init__(self, folder: Path, authority: Authority) -> None:
         self.access, self.token = folder / "access.json", folder / "operator.token"
@@ -35,7 +35,7 @@ class Operator:
         self.address = ""
 
     async def types(self, *arguments: str) -> tuple[int, str]:
-        """Exit status, and all that is shown."""
+        """Return the exit status and all output."""
         there = ["--relay", self.address, "--tls-ca-file", str(self._authority.certificate), "--token-file", str(self.token)]
         command = [*python("relay_server.relayctl.cli"), *(there if self.address else []), *arguments]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -43,14 +43,14 @@ class Operator:
         return done.returncode, self.said[-1]
 
     async def attached(self) -> set[str]:
-        """The devices that are attached."""
+        """Return the attached devices."""
         _, text = await self.types("--json", "devices")
         return {device["device_id"] for device in json.loads(text)["devices"] if device["attached"]}
 
 
 @asynccontextmanager
 async def device(folder: Path, name: str) -> AsyncIterator[Program]:
-    """A device out of its box: no address, no token; all of its log."""
+    """A new device: no address, no token; returns its complete log."""
     own = folder / name
     own.mkdir()
     command = [
@@ -70,7 +70,7 @@ async def device(folder: Path, name: str) -> AsyncIterator[Program]:
 
 
 def command_lines() -> str:
-    """Of all processes of this machine."""
+    """Return those of all processes on this machine."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

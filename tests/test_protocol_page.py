@@ -1,4 +1,4 @@
-"""docs/protocol.md: each rule names tests that exist, each number is the code's, each reason is told with its status."""
+"""docs/protocol.md: each rule names existing tests, each number matches the code, each reason is listed with its status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNIT_OF_CONSTANT = {"US": 1e-6, "MS": 1e-3}
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rule_names_tests_that_exist(rule: str) -> None:
-    """At least one, by its name in its file."""
+    """At least one test, by its name in its file."""
     named = re.findall(r"`([\w/]+\.py)::([^`]+)`", RULES[rule])
     assert named
     missing = [f"{path}::{name}" for path, name in named if not _holds(PROJECT_ROOT / "tests" / path, name)]
@@ -32,12 +32,12 @@ def test_rule_names_tests_that_exist(rule: str) -> None:
 
 
 def _holds(path: Path, name: str) -> bool:
-    """Whether a file has a test function, or a case of a table, of this name."""
+    """Whether a file contains a test function, or a case of a table, of this name."""
     return path.is_file() and re.search(rf'def {re.escape(name)}\(|"{re.escape(name)}"', path.read_text(encoding="utf-8")) is not None
 
 
 def test_no_rule_is_left_out() -> None:
-    """The twelve of a conversation, and each section numbered without a gap."""
+    """The twelve of a conversation, and each section numbered without gaps."""
     numbers: dict[str, list[int]] = {}
     for rule in RULES:
         letter = rule if rule.isdigit() else rule[0]
@@ -49,7 +49,7 @@ def test_no_rule_is_left_out() -> None:
 
 @pytest.mark.parametrize(("value", "module", "constant"), NUMBERS, ids=[constant for _, _, constant in NUMBERS])
 def test_number_is_that_of_the_code(value: str, module: str, constant: str) -> None:
-    """A value and its unit on the page against the constant."""
+    """Compares a value and its unit on the page with the constant."""
     number, _, unit = value.strip().partition(" ")
     real = getattr(importlib.import_module(module), constant) * UNIT_OF_CONSTANT.get(constant.rpartition("_")[2], 1.0)
     assert float(number.replace(",", "")) * UNITS[unit] == pytest.approx(real)
@@ -68,13 +68,13 @@ def test_number_is_that_of_the_code(value: str, module: str, constant: str) -> N
     ids=lambda value: str(value),
 )
 def test_default_of_the_relay_is_that_of_the_code(rule: str, told: str, setting: str, value: float) -> None:
-    """What an operator can change, as it is unless changed."""
+    """The defaults of settings that an operator can change."""
     assert told in " ".join(RULES[rule].split())
     assert getattr(RelayConfig(), setting) == value
 
 
 def test_every_constant_of_the_limits_that_others_need_is_told() -> None:
-    """A new one in `avatar_relay.limits` is told, unless it is about formats, which the .proto files describe."""
+    """A new constant in `avatar_relay.limits` must be on the page, unless it concerns formats, which the .proto files describe."""
     limits = importlib.import_module("avatar_relay.limits")
     told = {constant for _, module, constant in NUMBERS if module == limits.__name__}
     of_formats = re.compile(r"(PCM|OPUS)_RATES?_HZ|\w+_KEYFRAMES_PER_SECOND|MAX_BLENDSHAPE_NAMES")
@@ -82,7 +82,7 @@ def test_every_constant_of_the_limits_that_others_need_is_told() -> None:
 
 
 def test_reasons_are_those_of_the_code() -> None:
-    """Each with the status that it travels as."""
+    """Each with the status it is sent as."""
     told = re.findall(r"^\| `([A-Z_]+)` \| ([A-Z_]+) \|", PAGE, re.MULTILINE)
     assert told == [(reason.value, code) for reason, code in STATUS_CODES.items()]
     for reason in (*FinishReason, *DropReason):
@@ -90,7 +90,7 @@ def test_reasons_are_those_of_the_code() -> None:
 
 
 def test_its_commands_work(tmp_path: Path) -> None:
-    """As a reader would type them, in the project's folder, with the programs of the environment."""
+    """As typed by a reader, in the project's folder, with the programs of the environment."""
     (block,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "TMPDIR": os.fspath(tmp_path)}

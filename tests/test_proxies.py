@@ -1,4 +1,4 @@
-"""The proxies of docs/proxies.md, with its configurations: quiet streams, a reload in the middle of speech, a limit of the body."""
+"""The proxies of docs/proxies.md, with its configurations: idle streams, a reload during speech, a limit of the body size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMANDS = {
     "caddyfile": ["caddy", "run", "--adapter", "caddyfile", "--config"],
 }
 RELOADS = {"nginx": signal.SIGHUP, "haproxy": signal.SIGUSR2}
-"""Caddy is reloaded by its admin interface, which is off here."""
+"""Caddy is reloaded through its admin interface, which is disabled here."""
 
 NO_LIMIT = "client_max_body_size 0;"
 
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def configuration(proxy: str, folder: Path, port: int, relay: str) -> str:
-    """A page's block with ports of ours, and what the program needs to run as anybody from any folder."""
+    """Return a page's block with our ports, and with what the program needs to run as any user in any folder."""
     (block,) = [block for block in read_blocks(PAGE) if block.language == proxy]
     text = block.text.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("127.0.0.1:52000", relay)
     if proxy != "nginx":
@@ -50,9 +50,9 @@ def configuration(proxy: str, folder: Path, port: int, relay: str) -> str:
 async def through(
     proxy: str, folder: Path, port: int, *, changed: Mapping[str, str] = MappingProxyType({}), attach: bool = True
 ) -> AsyncIterator[tuple[str, Program, Program]]:
-    """A relay, the proxy, and a device that attaches through it: the proxy's address, the proxy, the device.
+    """A relay, the proxy, and a device that attaches through it. Yields the proxy's address, the proxy and the device.
 
-    `changed`: what the configuration has in place of some of its text.
+    `changed`: replacements in the text of the configuration.
     """
     command = COMMANDS[proxy]
     if shutil.which(command[0]) is None:
@@ -76,7 +76,7 @@ async def through(
 
 
 async def speak(publisher: Publisher, seconds: float) -> None:
-    """Speak, and see that all of it was heard."""
+    """Publish speech, and check that all of it was played."""
     avatar = publisher.avatar("lobby", audio_format=PCM)
     conversation_id = await avatar.yield_audio_data(bytes(BYTES_PER_S))
     for _ in range(round(seconds) - 1):
@@ -89,7 +89,7 @@ async def speak(publisher: Publisher, seconds: float) -> None:
 
 @pytest.mark.parametrize("proxy", COMMANDS)
 async def test_a_quiet_stream_lives_and_a_reload_loses_nothing(proxy: str, tmp_path: Path, unused_tcp_port: int) -> None:
-    """Time-outs of 5 s: no stream ends in a minute without speech. A reload while the device speaks costs no sound."""
+    """With timeouts of 5 s, no stream ends in a minute without speech. A reload during speech loses no sound."""
     async with through(proxy, tmp_path, unused_tcp_port) as (address, front, device), Publisher.connect(address) as publisher:
         await asyncio.sleep(QUIET_S)
         assert device.log.read_text().count("attached to") == 1
@@ -101,7 +101,7 @@ async def test_a_quiet_stream_lives_and_a_reload_loses_nothing(proxy: str, tmp_p
 
 
 async def test_a_limit_of_the_body_costs_no_sound(tmp_path: Path, unused_tcp_port: int, caplog: pytest.LogCaptureFixture) -> None:
-    """nginx without `client_max_body_size 0` cuts a publisher at 1 MiB: it comes back, and all is heard."""
+    """nginx without `client_max_body_size 0` cuts a publisher at 1 MiB: it reconnects, and everything plays."""
     changed = {NO_LIMIT: ""}
     async with through("nginx", tmp_path, unused_tcp_port, changed=changed) as (address, _, _), Publisher.connect(address) as publisher:
         await speak(publisher, 16)
@@ -127,7 +127,7 @@ async def test_a_limit_that_lets_nothing_pass_ends_both(tmp_path: Path, unused_t
 
 
 async def test_a_limit_below_hello_ends_the_device(tmp_path: Path, unused_tcp_port: int) -> None:
-    """The proxy answers with HTTP status 413 then."""
+    """The proxy then answers with HTTP status 413."""
     changed = {NO_LIMIT: "client_max_body_size 64;"}
     async with through("nginx", tmp_path, unused_tcp_port, changed=changed, attach=False) as (_, _, device):
         with pytest.raises(ProgramError, match="status 1"):
@@ -136,7 +136,7 @@ async def test_a_limit_below_hello_ends_the_device(tmp_path: Path, unused_tcp_po
 
 
 async def test_a_limit_of_the_time_ends_nobody(tmp_path: Path, unused_tcp_port: int) -> None:
-    """A proxy that ends streams after some quiet seconds ends them at the same sum of bytes: that is not taken for a limit of the size."""
+    """A proxy that ends idle streams after some seconds ends them at the same byte total: this does not count as a size limit."""
     changed = {"grpc_read_timeout 5s;": "grpc_read_timeout 1s;", "grpc_send_timeout 5s;": "grpc_send_timeout 1s;"}
     async with through("nginx", tmp_path, unused_tcp_port, changed=changed) as (_, _, device):
         await asyncio.sleep(QUIET_S)
@@ -146,7 +146,7 @@ async def test_a_limit_of_the_time_ends_nobody(tmp_path: Path, unused_tcp_port: 
 
 @pytest.mark.parametrize("answer", ["404", "401", "403", "502"])
 async def test_a_proxys_own_refusal_is_not_final(answer: str, tmp_path: Path, unused_tcp_port: int) -> None:
-    """It is tried again: at long intervals if gRPC tells that there is no route, else soon at first. What comes may be a page."""
+    """It is retried: at long intervals if gRPC reports that there is no route, else soon at first. The answer may be a page."""
     changed = {"grpc_pass grpc": f"return {answer}; grpc_pass grpc"}
     async with through("nginx", tmp_path, unused_tcp_port, changed=changed, attach=False) as (_, _, device):
         wait = "0" if answer == "502" else "30"

@@ -1,4 +1,4 @@
-"""docs/questions.md: the section that each answer links to holds the line that answers the question."""
+"""docs/questions.md: the section linked by each answer contains the line that answers the question."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ ANSWERS = {
     "Will a device work": "of the same MAJOR version work together",
     "May I sell": "## If you pass on an image",
 }
-"""How each question begins, and the words that answer it."""
+"""The beginning of each question, and the words that answer it."""
 
 
 def section(page: str, anchor: str) -> str:
-    """The text of a page from a heading to the next one of its level; without an anchor the whole page. White space is single."""
+    """Return a page's text from a heading to the next one of its level; without an anchor the whole page. White space is normalized."""
     text = (DOCS / page).read_text(encoding="utf-8")
     if anchor:
         heading = next(found for found in re.finditer(r"^(#+) (.+)$", text, re.MULTILINE) if slug(found[2]) == anchor)
@@ -52,7 +52,7 @@ def section(page: str, anchor: str) -> str:
 
 
 def test_there_are_twenty_questions() -> None:
-    """At least, each with an answer that is checked."""
+    """At least twenty, each with an answer that is checked."""
     assert len(QUESTIONS) >= 20
     assert [question for question, *_ in QUESTIONS if sum(question.startswith(start) for start in ANSWERS) != 1] == []
     assert len(ANSWERS) == len(QUESTIONS) == (DOCS / "questions.md").read_text("utf-8").count("\n**")

@@ -1,4 +1,4 @@
-"""Two real relays, a list of both, and one of them killed with −9: devices and publishers go on at the other."""
+"""Two real relays, a list of both, and one of them killed with −9: devices and publishers continue at the other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_S = 30.0
 
 @asynccontextmanager
 async def relay(folder: Path, address: str, *arguments: str) -> AsyncIterator[Program]:
-    """A relay that listens there."""
+    """Start a relay that listens on the given address."""
     log = folder / f"relay-{address.rpartition(':')[2]}.log"
     async with running("relay", [*python("relay_server"), "--listen", address, *arguments], log, {}) as program:
         await program.wait_for(r"listening on", START_S)
@@ -33,7 +33,7 @@ async def relay(folder: Path, address: str, *arguments: str) -> AsyncIterator[Pr
 
 
 async def test_the_standby_goes_on_where_the_active_relay_died(tmp_path: Path) -> None:
-    """Nothing is lost, doubled or without an end, although the first relay took its sessions with it."""
+    """Nothing is lost, duplicated or left without an end, although the first relay's sessions are lost."""
     active, standby = (f"127.0.0.1:{free_port()}" for _ in range(2))
     async with asyncio.timeout(60):
         async with relay(tmp_path, active) as first:
@@ -62,7 +62,7 @@ async def test_the_standby_goes_on_where_the_active_relay_died(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_a_name_with_several_addresses_is_several_relays(tmp_path: Path) -> None:
-    """`localhost` is 127.0.0.1 and ::1 here: streams fall on both, and on the one that is left."""
+    """`localhost` is 127.0.0.1 and ::1 here: streams are spread over both, and later use the one that is left."""
     port = free_port()
     channel_to = f"localhost:{port}"
 
@@ -88,14 +88,14 @@ async def test_a_name_with_several_addresses_is_several_relays(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_a_relay_that_refuses_is_left_for_one_that_does_not(tmp_path: Path) -> None:
-    """One relay of the list knows no token: its refusal is final alone, and not in a list."""
+    """One relay of the list does not know the token: its refusal is final for a single relay, but not in a list."""
     (access := tmp_path / "access.json").write_text('{"version": 1}')
     strict, open_ = (f"127.0.0.1:{free_port()}" for _ in range(2))
     async with asyncio.timeout(60), relay(tmp_path, strict, "--access-file", str(access)), relay(tmp_path, open_):
         with pytest.raises(ConnectionLostError) as refused:
             await Publisher.connect(strict).__aenter__()
         assert refused.value.final
-        for _ in range(4):  # whichever is drawn first
+        for _ in range(4):  # whichever is selected first
             async with Publisher.connect([strict, open_]) as publisher:
                 assert publisher.is_connected
         with History() as history:

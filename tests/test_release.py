@@ -1,4 +1,4 @@
-"""`scripts/release`: the notes, the check of licences, and, slowly, a release of a copy of the project."""
+"""`scripts/release`: the notes, the licence check, and, as a slow test, a release of a copy of the project."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_notes_are_the_section_of_the_version() -> None:
     ],
 )
 def test_an_unfinished_changelog_is_refused(changelog: str, version: str, what: str) -> None:
-    """With what to do."""
+    """The error states what to do."""
     with pytest.raises(ReleaseError, match=what):
         notes(changelog, version)
 
@@ -46,20 +46,20 @@ def test_an_unfinished_changelog_is_refused(changelog: str, version: str, what: 
     ],
 )
 def test_a_licence_with_terms_must_be_on_the_page(licences: list[object], named: bool, listed: list[str]) -> None:
-    """Permissive ones need not; a part of a name is not the name."""
+    """Permissive licences are exempt; a part of a name does not match."""
     page = "| thing | LGPL |" if named else "| something, thing-two | MIT |"
     assert [*unlisted([{"name": "thing", "version": "1", "licenses": licences}], page)] == listed
 
 
 def test_a_missing_python_is_reported() -> None:
-    """None in its place."""
+    """No other Python is used instead."""
     assert pythons(["3.99"]) == {"3.99": None}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_release_of_a_copy(tmp_path: Path) -> None:
-    """Both packages, the SBOM, notes and sums; the wheel holds the stubs, and the version is the one of pyproject.toml."""
+    """Both packages, the SBOM, notes and checksums; the wheel contains the stubs, and the version is the one in pyproject.toml."""
     done = subprocess.run(
         [PROJECT_ROOT / "scripts" / "release", "--out", tmp_path], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -72,7 +72,7 @@ def test_release_of_a_copy(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An error of a command is its exit status, and its text on standard error."""
+    """A failing command determines the exit status, and its text is on standard error."""
     monkeypatch.setattr("scripts.release.ROOT", tmp_path)
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "9.9.9"\n')
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)

@@ -1,4 +1,4 @@
-"""The shape of the wire, beyond what `buf lint` and `buf breaking` hold (`scripts/lint` runs those)."""
+"""The structure of the wire format, beyond `buf lint` and `buf breaking` (run by `scripts/lint`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "HTTPS_PROXY
 
 
 def all_messages() -> Iterator[Descriptor]:
-    """Every message, nested ones too."""
+    """Every message, including nested ones."""
     waiting = [message for file in FILES for message in file.message_types_by_name.values()]
     while waiting:
         message = waiting.pop()
@@ -51,7 +51,7 @@ def message_named(name: str) -> Descriptor:
 
 @pytest.mark.parametrize("name", STREAMED)
 def test_streamed_message_is_one_oneof(name: str) -> None:
-    """So that each message says one thing, and its place in the stream is its place in effect."""
+    """Each message then has one meaning, and takes effect in stream order."""
     message = message_named(name)
     (oneof,) = message.oneofs
     assert list(oneof.fields) == list(message.fields)
@@ -59,13 +59,13 @@ def test_streamed_message_is_one_oneof(name: str) -> None:
 
 @pytest.mark.parametrize("enum", list(all_enums()), ids=lambda enum: str(enum.name))
 def test_enum_begins_with_unspecified(enum: EnumDescriptor) -> None:
-    """0 means that nothing was said."""
+    """0 means unset."""
     assert enum.values[0].number == 0
     assert enum.values[0].name.endswith("_UNSPECIFIED")
 
 
 def test_both_legs_carry_the_same_media() -> None:
-    """A payload holds nothing that differs by device, so that it is encoded once however many devices get it."""
+    """A payload contains nothing that differs by device, so it is encoded once for any number of devices."""
     to_device = message_named("AttachResponse").fields_by_name["media"].message_type
     from_publisher = message_named("PublishRequest").fields_by_name["media"].message_type
     assert to_device is from_publisher
@@ -73,7 +73,7 @@ def test_both_legs_carry_the_same_media() -> None:
 
 
 def test_later_fields_are_reserved() -> None:
-    """Numbers kept for the microphone and for starting devices together are not given away."""
+    """Numbers reserved for the microphone and for synchronized start are not reused."""
     attach = DescriptorProto()
     message_named("AttachRequest").CopyToProto(attach)
     opening = DescriptorProto()
@@ -84,13 +84,13 @@ def test_later_fields_are_reserved() -> None:
 
 
 def test_units_are_in_names() -> None:
-    """A time or a size on the wire says its unit; timestamps of one name never differ in unit."""
+    """A time or a size on the wire names its unit; timestamps of one name never differ in unit."""
     vague = ("time", "duration", "position", "size", "length", "timeout", "rate", "after")
     assert [f"{message.name}.{field.name}" for message in all_messages() for field in message.fields if field.name.endswith(vague)] == []
 
 
 def test_stubs_are_those_of_the_sources(tmp_path: Path) -> None:
-    """The generated modules were made from the .proto files as they are now."""
+    """The generated modules match the current .proto files."""
     image = tmp_path / "image.binpb"
     script = PROJECT_ROOT / "scripts" / "compile_protos.py"
     subprocess.run([sys.executable, str(script), "--descriptor-set", str(image)], check=True, capture_output=True, timeout=50)
@@ -108,7 +108,7 @@ def test_stubs_are_those_of_the_sources(tmp_path: Path) -> None:
 
 
 def _drop_json_names(message: DescriptorProto) -> None:
-    """protoc writes them into images and not into stubs; they follow from the names."""
+    """protoc writes them into images but not into stubs; they are derived from the names."""
     for field in message.field:
         field.ClearField("json_name")
     for nested in message.nested_type:
@@ -116,7 +116,7 @@ def _drop_json_names(message: DescriptorProto) -> None:
 
 
 def test_baseline_holds_our_files_alone() -> None:
-    """What `buf breaking` compares with: all our services, no source comments."""
+    """The baseline of `buf breaking`: all our services, no source comments."""
     baseline = FileDescriptorSet.FromString(BASELINE.read_bytes())
     ours = [file for file in baseline.file if file.package == "avatar_relay.v1"]
     assert {service.name for file in ours for service in file.service} == {"DeviceService", "PublisherService", "AdminService"}
@@ -125,7 +125,7 @@ def test_baseline_holds_our_files_alone() -> None:
 
 @pytest.fixture(scope="module")
 def copy_of_proto(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What somebody who writes in another language copies: `buf.yaml` and the .proto files, nothing around them."""
+    """The files that a user of another language copies: `buf.yaml` and the .proto files, nothing else."""
     folder = tmp_path_factory.mktemp("alone") / "proto"
     for path in [PROTO / "buf.yaml", *PROTO.rglob("*.proto")]:
         (folder / path.relative_to(PROTO)).parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def test_buf_takes_the_proto_files_alone(copy_of_proto: Path, arguments: tuple[s
 
 
 def test_protoc_needs_one_include_path(copy_of_proto: Path, tmp_path: Path) -> None:
-    """protoc for Python, with `-Iproto` only, in a folder that knows nothing else of ours."""
+    """protoc for Python, with `-Iproto` only, in a folder without our other files."""
     files = [str(path.relative_to(copy_of_proto)) for path in (copy_of_proto / "avatar_relay").rglob("*.proto")]
     command = [sys.executable, "-P", "-m", "grpc_tools.protoc", f"-I{copy_of_proto}", "--python_out=.", "--grpc_python_out=.", *files]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
@@ -156,7 +156,7 @@ def test_protoc_needs_one_include_path(copy_of_proto: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))
 def test_other_languages_get_names_of_their_own(file: FileDescriptor) -> None:
-    """Go, Java and C# generate into a package that is ours."""
+    """Go, Java and C# code is generated into our own package."""
     options = file.GetOptions()
     assert options.go_package == "avatar_relay/v1;avatarrelayv1"
     assert (options.java_package, options.java_multiple_files) == ("avatarrelay.v1", True)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no open
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSession]:
-    """A reader who has done all that the page says, in an empty folder, with a relay of the name `localhost`."""
+    """A session that has run the whole page in an empty folder, with a relay named `localhost`."""
     with read_page(PAGE, tmp_path_factory.mktemp("security"), places={"relay.example": "localhost"}) as reader:
         yield reader
 
@@ -46,7 +46,7 @@ def test_strict_clients_take_the_certificate(reader: PageSession) -> None:
 
 
 def test_no_line_holds_a_token(reader: PageSession) -> None:
-    """What the page shows can be copied without showing a token to all users of a machine, and no file but its own has one."""
+    """What the page shows can be copied without exposing a token to other users of the machine; only token files contain one."""
     lines = [line for block in read_blocks(PAGE) for line in block.text.splitlines()]
     assert [line for line in lines if "$(cat" in line and not line.startswith("export ")] == []
     secrets = [(reader.home / f"{name}.token").read_text().strip().rpartition("_")[2] for name in TOKENS]

@@ -1,4 +1,4 @@
-"""Settings that an operator pushes to a fleet: simulated devices and real ones, and restarts of all of them."""
+"""Settings that an operator pushes to a fleet: simulated and real devices, and restarts of all of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 class Relay:
-    """The relay, as an operator sees it."""
+    """The relay, as seen by an operator."""
 
     def __init__(self, folder: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
@@ -37,7 +37,7 @@ class Relay:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Program]:
-        """It listens at the same address each time."""
+        """Run it, always on the same address."""
         self._runs += 1
         command = [*python("relay_server"), "--listen", self.address, "--log-level", "info"]
         async with running("relay", command, self._folder / f"relay-{self._runs}.log", {}) as program:
@@ -50,12 +50,12 @@ class Relay:
             return await getattr(admin_service_pb2_grpc.AdminServiceStub(channel), method)(request, timeout=PATIENCE_S)
 
     async def push(self, device_id: str, **values: str) -> None:
-        """What `relayctl settings` does."""
+        """Do what `relayctl settings` does."""
         changes = [media_pb2.DeviceSetting(name=name, value=value) for name, value in values.items()]
         await self.call("SetSettings", pb.SetSettingsRequest(device_id=device_id, changes=changes))
 
     async def device(self, device_id: str) -> pb.Device:
-        """The device with its settings, once it has confirmed or refused the last change."""
+        """Return the device with its settings, once it has confirmed or refused the last change."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
@@ -68,13 +68,13 @@ class Relay:
                 await asyncio.sleep(0.1)
 
     async def values(self, device_id: str) -> dict[str, str]:
-        """What counts there."""
+        """Return the effective values of a device."""
         return {one.name: one.value for one in (await self.device(device_id)).settings.settings}
 
 
 @asynccontextmanager
 async def client(name: str, relay: Relay, folder: Path, log: str = "log") -> AsyncIterator[Program]:
-    """A real device; it keeps its state in a folder of its own."""
+    """A real device with its own state folder."""
     own = folder / name
     own.mkdir(exist_ok=True)
     command = [*python("edge_client"), "--relay", relay.address, "--device-id", name, "--headless", "--renderer", "none"]
@@ -83,7 +83,7 @@ async def client(name: str, relay: Relay, folder: Path, log: str = "log") -> Asy
 
 
 async def test_all_take_them_but_one_and_a_restart_keeps_them(tmp_path: Path) -> None:
-    """One real device refuses: that is told, nothing of it counts there, and the others have theirs."""
+    """One real device refuses: this is reported, none of its settings change, and the others have the new ones."""
     relay = Relay(tmp_path)
     wanted = {"rotation": "90", "volume": "0.5"}
     async with AsyncExitStack() as relays, AsyncExitStack() as stack:

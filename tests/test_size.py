@@ -13,7 +13,7 @@ from tests.lab.data import PROJECT_ROOT
 
 PRODUCT, TOOLS = ("proto", "relay_server", "edge_client"), ("scripts", "tests/lab")
 BOUNDS = [(PRODUCT, 38_500), (TOOLS, 12_700)]
-"""Today's figures: a change that needs more says so here."""
+"""Current bounds: a change that needs more must change them here."""
 MAX_MODULE_LINES = 400
 NOT_CODE = frozenset(
     {
@@ -30,7 +30,7 @@ def modules(folders: tuple[str, ...]) -> list[Path]:
 
 
 def lines_of_code(source: str) -> int:
-    """Lines that hold code. A string that stands alone, such as the description of a field, is documentation."""
+    """Count the lines that contain code. A standalone string, such as the description of a field, is documentation."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in NOT_CODE:
@@ -45,18 +45,18 @@ def lines_of_code(source: str) -> int:
 
 @pytest.mark.parametrize(("folders", "most"), BOUNDS)
 def test_lines_of_code(folders: tuple[str, ...], most: int) -> None:
-    """Product, and tools with what they share with tests, each below its bound."""
+    """Product, and tools with the code they share with tests, each below its bound."""
     assert sum(lines_of_code(path.read_text(encoding="utf-8")) for path in modules(folders)) <= most
 
 
 def test_no_module_is_too_long() -> None:
-    """A module has one job."""
+    """A module has one purpose."""
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in modules((*PRODUCT, *TOOLS))}
     assert {str(path): lines for path, lines in lengths.items() if lines > MAX_MODULE_LINES} == {}
 
 
 def test_documentation_does_not_count() -> None:
-    """The count itself."""
+    """Tests the count itself."""
     assert (
         lines_of_code(
             '"""A module."""\n\n# why\nX = 1\n"""Its\nmeaning."""\n\ndef f() -> str:\n    """Its doc."""\n    return """a\n\nb"""\n'

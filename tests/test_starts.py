@@ -1,4 +1,4 @@
-"""Starts that go wrong, by running the commands: one line on standard error that says what was wrong, and status 2."""
+"""Failing starts, by running the commands: one line on standard error that states the fault, and status 2."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no open
 MODULES = {"relay-server": "relay_server", "edge-client": "edge_client", "relayctl": "relay_server.relayctl.cli"}
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 AT_ONCE = 3
-"""Programs that run at the same time."""
+"""Number of programs that run at the same time."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A wrong start: `{files}` in arguments and values stands for the folder of `make_files`, `{port}` for a port that is taken."""
+    """A failing start. In arguments and values, `{files}` is replaced by the folder of `make_files`, `{port}` by a port in use."""
 
     program: str
     arguments: str
     words: str
-    """What the line has to say, apart from the program's name."""
+    """The expected content of the line, apart from the program's name."""
     environment: Mapping[str, str] = field(default_factory=dict)
     unprivileged: bool = False
 
 
 def relay(arguments: str, words: str, unprivileged: bool = False, **environment: str) -> Start:
-    """A start of the relay on a free port of this machine, unless the arguments say otherwise."""
+    """A start of the relay on a free local port, unless the arguments specify another."""
     listen = "" if "--listen" in arguments else "--listen 127.0.0.1:0 "
     return Start("relay-server", listen + arguments, words, environment, unprivileged)
 
@@ -144,12 +144,12 @@ LONG = {
     *("device's token empty", "map rubbish", "operator's key of another", "operator's token missing"),
     "operator's access file within a file",
 }
-"""Starts that are not in the suite: what is wrong is tried without a program, too."""
+"""Starts that are not in the suite: the fault is also tested without a program."""
 
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[Path]:
-    """Files that are wrong in one way each, where every user may read: pytest's own folders are for one user."""
+    """Files with one fault each, readable by every user: pytest's own folders are for one user."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -158,7 +158,7 @@ def files() -> Iterator[Path]:
 
 
 def make_files(folder: Path) -> None:
-    """Fill the folder."""
+    """Create the files."""
     make_pem_files(folder)
     for key in folder.glob("*.key"):
         key.chmod(0o644)
@@ -173,7 +173,7 @@ def make_files(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def taken() -> Iterator[int]:
-    """A port that another program listens on."""
+    """A port on which another program listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -183,7 +183,7 @@ Outcome = tuple[subprocess.CompletedProcess[str], str]
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, files: Path, taken: int) -> Iterator[Callable[[str], Outcome]]:
-    """What came of each start that is tested, and the words it had to say. They run a few at a time, ahead of their tests."""
+    """The result of each tested start, and the expected words. They run a few at a time, ahead of their tests."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         running: dict[str, Future[Outcome]] = {}
         for item in request.session.items:
@@ -205,14 +205,14 @@ def run(start: Start, files: Path, taken: int) -> Outcome:
     if start.unprivileged and os.geteuid() == 0:
         command = [*NOBODY, *command]
     given = {name: filled(value) for name, value in start.environment.items()}
-    given.setdefault("XDG_STATE_HOME", str(files / "state"))  # that of the suite is not for everybody to look into
+    given.setdefault("XDG_STATE_HOME", str(files / "state"))  # that of the suite is not readable by everybody
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **given}
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=20, check=False)
     return done, filled(start.words)
 
 
 def why_not_here(name: str) -> str:
-    """Why a start cannot be tried on this machine; empty if it can."""
+    """Return why a start cannot be tested on this machine; empty if it can."""
     if STARTS[name].unprivileged and not can_be_unprivileged():
         return "nobody else may read this checkout, or there is no setpriv"
     if name == "port privileged" and int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 2:
@@ -222,7 +222,7 @@ def why_not_here(name: str) -> str:
 
 @functools.cache
 def can_be_unprivileged() -> bool:
-    """Whether a program can be run that file modes count for."""
+    """Whether a program can run as a user to whom file modes apply."""
     if os.geteuid() != 0:
         return True
     command = [*NOBODY, sys.executable, "-c", "import relay_server"]
@@ -231,7 +231,7 @@ def can_be_unprivileged() -> bool:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in STARTS])
 def test_a_wrong_start_is_told_in_one_line(name: str, outcomes: Callable[[str], Outcome]) -> None:
-    """The program's name, what was wrong and where; status 2; no traceback, no usage, nothing that gRPC says of its own."""
+    """The program's name, the fault and its location; status 2; no traceback, no usage, no output of gRPC itself."""
     if why := why_not_here(name):
         pytest.skip(why)
     start = STARTS[name]
@@ -247,7 +247,7 @@ def test_a_wrong_start_is_told_in_one_line(name: str, outcomes: Callable[[str], 
 
 @pytest.mark.parametrize("program", MODULES)
 def test_an_interrupt_during_the_start_leaves_no_traceback(program: str) -> None:
-    """SIGINT while the program still imports what it needs. A shell's background job ignores SIGINT, and so would what it starts."""
+    """SIGINT while the program is still importing. A shell's background job ignores SIGINT, and so would its children."""
     code = (
         "import os, runpy, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -264,14 +264,14 @@ def test_an_interrupt_during_the_start_leaves_no_traceback(program: str) -> None
 
 @pytest.mark.parametrize("program", MODULES)
 def test_help_is_written_to_any_terminal(program: str) -> None:
-    """One whose encoding is ASCII, too."""
+    """Including one whose encoding is ASCII."""
     assert_help_is_printed([sys.executable, "-m", MODULES[program], "--help"], {**os.environ, "PYTHONIOENCODING": "ascii"})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", MODULES)
 def test_help_needs_neither_home_nor_a_disk_nor_a_parent(program: str) -> None:
-    """As the first process of a container whose file system is read-only, with an empty environment."""
+    """As the first process of a container with a read-only file system and an empty environment."""
     command = f"mount -o remount,bind,ro / 2>/dev/null; exec {sys.executable} -m {MODULES[program]} --help"
     alone = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "sh", "-c", command]
     if os.geteuid() != 0 or subprocess.run([*alone[:-1], "true"], capture_output=True, check=False).returncode:
@@ -280,7 +280,7 @@ def test_help_needs_neither_home_nor_a_disk_nor_a_parent(program: str) -> None:
 
 
 def assert_help_is_printed(command: list[str], environment: dict[str, str]) -> None:
-    """On standard output, with status 0, and nothing on standard error."""
+    """Check for output on standard output, status 0, and nothing on standard error."""
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")
@@ -310,7 +310,7 @@ EMPTY = dict.fromkeys([name for name in WRONG if not name.endswith("_ENDPOINT")]
     ids=["wrong", "wrong at import", "empty"],
 )
 def test_variables_of_opentelemetry_do_not_keep_a_program_from_running(environment: dict[str, str], named: str, tmp_path: Path) -> None:
-    """Both programs start; a wrong variable is one line of the log, an empty one none."""
+    """Both programs start; a wrong variable causes one log line, an empty one none."""
     relay = started("relay-server", ["--listen", "127.0.0.1:0"], {**OTEL, **environment})
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -330,7 +330,7 @@ def test_variables_of_opentelemetry_do_not_keep_a_program_from_running(environme
 
 
 def started(program: str, flags: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """A program on its way."""
+    """A running program."""
     command = [sys.executable, "-m", MODULES[program], *flags]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=PROJECT_ROOT, env={**os.environ, **environment}, stdout=pipe, stderr=pipe, text=True)

@@ -1,4 +1,4 @@
-"""The systemd units: systemd accepts them, they are hardened, the pages link to them, and both programs speak what `Type=notify` needs."""
+"""The systemd units: accepted by systemd, hardened, linked from the pages; both programs implement what `Type=notify` needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.lab.programs import Program, python, running
 UNITS = {"edge-client": "device.md", "edge-client-desktop": "device.md", "edge-client-update": "device.md", "relay-server": "operations.md"}
 """Each unit with the page that links to it."""
 OF_USERS = {"edge-client-desktop"}
-"""Those that a user's manager runs."""
+"""Units for a user's manager."""
 MAX_EXPOSURE = 3.0
 """On the scale of `systemd-analyze security`, from 0 (safe) to 10."""
 WATCHDOG_USEC = 400_000
@@ -30,7 +30,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 def text_of(name: str) -> str:
-    """The unit as it is shipped."""
+    """Return the unit as shipped."""
     return (PROJECT_ROOT / "system" / f"{name}.service").read_text(encoding="utf-8")
 
 
@@ -43,7 +43,7 @@ def unit(name: str, tmp_path: Path) -> Path:
 
 
 def analyze(unit: Path, *arguments: str) -> str:
-    """What systemd-analyze says of a unit; it must accept its arguments."""
+    """Return the output of systemd-analyze for a unit; its arguments must be accepted."""
     command = ["systemd-analyze", *(["--user"] if unit.stem in OF_USERS else []), *arguments, str(unit)]
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(unit.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
@@ -54,14 +54,14 @@ def analyze(unit: Path, *arguments: str) -> str:
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_accepts_the_unit(name: str, unit: Path) -> None:
-    """No unknown key, no key in a wrong section, no bad value. Complaints about other units of this machine do not count."""
+    """No unknown key, no key in a wrong section, no bad value. Complaints about other units of this machine are ignored."""
     assert [line for line in analyze(unit, "verify", "--man=no").splitlines() if name in line] == []
 
 
 @needs_systemd
 @pytest.mark.parametrize("name", ["edge-client-update"])
 def test_systemd_accepts_the_trigger(name: str, unit: Path) -> None:
-    """The path unit, beside the service that it starts; the file that it looks at is in the state folder of the device's unit."""
+    """The path unit, with the service it starts; the file it watches is in the state folder of the device's unit."""
     text = (PROJECT_ROOT / "system" / f"{name}.path").read_text(encoding="utf-8")
     path = unit.with_suffix(".path")
     path.write_text(text, encoding="utf-8")
@@ -83,13 +83,13 @@ def test_unit_is_hardened(name: str, unit: Path) -> None:
 
 @pytest.mark.parametrize(("name", "page"), UNITS.items())
 def test_page_links_to_the_unit(name: str, page: str) -> None:
-    """The page of the program leads to its unit."""
+    """The program's page links to its unit."""
     assert f"(../system/{name}.service)" in (PROJECT_ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[socket.socket]:
-    """The notify socket, as systemd listens on it."""
+    """The notify socket, with the test listening like systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.setblocking(False)
@@ -97,7 +97,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 async def states_until(systemd: socket.socket, program: Program, state: str) -> list[str]:
-    """What a program tells, up to `state`."""
+    """Return the states that a program sends, up to `state`."""
     told: list[str] = []
     async with asyncio.timeout(30):
         while state not in told:
@@ -112,12 +112,12 @@ COMMANDS = {
 }
 
 STATUS = {"edge-client": "STATUS=sound running", "relay-server": ""}
-"""How the parts stand: what `systemctl status` shows, and what the installer goes by."""
+"""The state of the parts: shown by `systemctl status`, and used by the installer."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_program_tells_systemd(name: str, systemd: socket.socket, tmp_path: Path) -> None:
-    """Ready, then alive until told to stop, then stopping; the exit status is 0."""
+    """Ready, then watchdog pings until stopped, then stopping; the exit status is 0."""
     module, *arguments = COMMANDS[name]
     environment = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": str(WATCHDOG_USEC)}
     async with running(name, [*python(module), *arguments], tmp_path / "log", environment) as program:

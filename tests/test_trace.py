@@ -1,7 +1,7 @@
-"""One trace from a backend's own span to the loudspeaker and the screen: real programs, asserted where the spans arrive.
+"""One trace from a backend's own span to the loudspeaker and the screen: real programs, asserted at the span receiver.
 
-The exporters' own word is worth nothing (`force_flush` says True while the collector is away), so all is read from a real
-OTLP/gRPC endpoint.
+The exporters' own results are unreliable (`force_flush` returns True while the collector is down), so everything is read from
+a real OTLP/gRPC endpoint.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ RELAY = [*python("relay_server"), "--listen", "127.0.0.1:0", "--drain-grace-ms",
 
 
 def edge(address: str, conversations: int) -> list[str]:
-    """An edge client with sound and a picture, neither of which needs hardware."""
+    """An edge client with sound and a picture, without hardware."""
     command = [*python("edge_client"), "--relay", address, "--device-id", "lobby", "--headless", "--renderer", "flat"]
     return [*command, "--audio-sink", "virtual", "--log-level", "info", "--exit-after-finished", str(conversations)]
 
 
 async def speak(address: str) -> None:
-    """A second of sound with a moving mouth."""
+    """Publish a second of sound with a moving mouth."""
     async with Publisher.connect(address) as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM, motion_format=JAW)
         conversation_id = await avatar.yield_audio_data(bytes(32_000))
@@ -47,7 +47,7 @@ async def speak(address: str) -> None:
 
 
 async def drop_by_hand(address: str, traceparent: str) -> list[str]:
-    """Publish by hand what must be dropped: motion after `audio_only`. Returns the reasons that the publisher is told."""
+    """Publish by hand what must be dropped: motion after `audio_only`. Returns the reasons sent to the publisher."""
     audio = pb.AudioFormat(codec=pb.AudioFormat.CODEC_PCM_S16LE, sample_rate_hz=16_000)
     motion = pb.MotionFormat(encoding=pb.MotionFormat.ENCODING_BLENDSHAPE_WEIGHTS, blendshape_names=["jawOpen"], keyframes_per_second=25)
     context = pb.TraceContext(traceparent=traceparent)
@@ -68,7 +68,7 @@ async def drop_by_hand(address: str, traceparent: str) -> list[str]:
 
 
 async def run_pair(folder: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
-    """Both programs and the backend, all exporting to `endpoint`; returns the trace's id and what was told of drops."""
+    """Run both programs and the backend, all exporting to `endpoint`; return the trace's id and the reported drops."""
     environment = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -104,7 +104,7 @@ def of_conversation(spans: list[ReceivedSpan], root: ReceivedSpan, conversation:
 
 
 async def test_one_trace_from_publish_to_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each stage is there once, under its cause, in one clock; a dropped payload is told to the publisher and in the trace."""
+    """Each stage occurs once, under its cause, on one clock; a dropped payload is reported to the publisher and in the trace."""
     before_ns = time.time_ns()
     async with OtlpReceiver() as receiver:
         trace_id, reasons = await run_pair(tmp_path, receiver.endpoint, monkeypatch)
@@ -127,7 +127,7 @@ async def test_one_trace_from_publish_to_picture(tmp_path: Path, monkeypatch: py
     assert spoken["device.play"].attributes["avatar.reason"] == "completed"
     assert spoken["relay.receive"].attributes["avatar.motion.payloads"] == spoken["relay.send"].attributes["avatar.motion.payloads"] == 1
 
-    # The device's clock is joined to the relay's: it received after the relay took it, within the stated error.
+    # The device's clock is mapped to the relay's: it received after the relay did, within the stated error.
     receive = spoken["device.receive"]
     error_ns = int(receive.attributes["avatar.clock.error_us"]) * 1_000
     assert 0 < error_ns < 1e9
@@ -139,12 +139,12 @@ async def test_one_trace_from_publish_to_picture(tmp_path: Path, monkeypatch: py
 
 
 async def test_an_unreachable_collector_disturbs_nothing(tmp_path: Path) -> None:
-    """The conversation is played and the programs end in time, although nobody takes their spans."""
+    """The conversation plays and the programs end in time, although no collector accepts their spans."""
     environment = {
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",  # else each program tries until its own bound of 3 s
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",  # else each program retries until its own bound of 3 s
     }
     async with contextlib.AsyncExitStack() as stack:
         relay = await stack.enter_async_context(running("relay-server", RELAY, tmp_path / "relay.log", environment))

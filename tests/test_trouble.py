@@ -1,4 +1,4 @@
-"""A slice of the trouble that `scripts/chaos` and `scripts/soak` make for minutes and hours; all of it real."""
+"""A short part of the faults that `scripts/chaos` and `scripts/soak` produce for minutes and hours; all components are real."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.lab.relay_cluster import NATS
 
 
 async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
-    """Relay killed, links cut, reset, stalled: each payload once, whole and in order; each conversation with its end."""
+    """Relay killed, links cut, reset, stalled: each payload arrives once, whole and in order; each conversation ends."""
     troubles = "relay_killed,device_cut,device_reset,device_stall,publisher_cut"
     options = argparse.Namespace(
         seed=3,
@@ -44,7 +44,7 @@ async def test_nothing_is_lost_while_everything_breaks(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("victim", "ends"), [("device", {"completed", "device_lost"}), ("relay", {"completed"})])
 async def test_real_devices_outlive_kills(tmp_path: Path, victim: str, ends: set[str]) -> None:
-    """Edge clients as programs: each conversation has its end, and is heard wherever its device lived."""
+    """Edge clients as programs: each conversation ends, and plays wherever its device survived."""
     options = argparse.Namespace(seed=1, kills=4, devices=1, victim=victim, out=tmp_path)
     summary = await edge_kills.run(options)
     assert summary["violations"] == 0, summary
@@ -89,7 +89,7 @@ def test_the_judge_sees_what_is_broken(tmp_path: Path, lines: list[tuple[str, st
 
 
 def test_the_judge_wants_an_end_with_a_reason(tmp_path: Path) -> None:
-    """No outcome, or a cut that nobody asked for, is a violation; a device that was killed explains one."""
+    """A missing outcome, or an unrequested cut, is a violation; a killed device explains one."""
     with History(tmp_path / "history.tsv") as history:
         for cid in ("c-none", "c-cut", "c-killed", "c-stopped"):
             history.note(cid, "sent", cid, "audio", 1, "a")
@@ -106,7 +106,7 @@ def test_the_judge_wants_an_end_with_a_reason(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
 async def test_nothing_is_lost_while_a_cluster_breaks(tmp_path: Path) -> None:
-    """Three relays and two NATS servers: each trouble once or more, and cuts of lines between them."""
+    """Three relays and two NATS servers: each fault at least once, and cuts of connections between them."""
     options = argparse.Namespace(
         seed=1,
         relays=3,

@@ -1,4 +1,4 @@
-"""Device and relay agree on the volume whatever is cut, lost or restarted: the device's files against the relay's records."""
+"""Device and relay agree on the volume after any cut, loss or restart: the device's files against the relay's records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pair(RuleBasedStateMachine):
         self.to_device: deque[Volume] | None = None
         self.to_relay: deque[Volume] = deque()
         self.allowed = {(1.0, False)}
-        """What the device may be set to when all has settled."""
+        """Valid volumes of the device once all is settled."""
         self.begin()
 
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class Pair(RuleBasedStateMachine):
 
     @rule(step=st.integers(0, 6), choice=st.randoms(use_true_random=False))
     def cut_power(self, step: int, choice: random.Random) -> None:
-        """Of the device, in the middle of a write or before it; what the relay was told is on the disk."""
+        """The device loses power during a write or before it; what was reported to the relay is on the disk."""
         self.detach()
         self.disk.steps_left = step
         with contextlib.suppress(PowerCutError):
@@ -89,7 +89,7 @@ class Pair(RuleBasedStateMachine):
 
     @rule()
     def restart_relay(self) -> None:
-        """What the device has not got is lost with it. The restart takes longer than the device's write."""
+        """Commands the device has not received are lost. The restart takes longer than the device's write."""
         self.detach()
         self.device.close()
         self.relay = VolumeRecord("lobby")
@@ -97,7 +97,7 @@ class Pair(RuleBasedStateMachine):
 
     @invariant()
     def confirmed_is_on_the_disk(self) -> None:
-        """However the power is cut now, the device comes back with what the relay counts as confirmed."""
+        """However the power is cut now, the device restarts with the volume that the relay has recorded as confirmed."""
         if not self.relay.pending and self.relay.volume.revision:
             for after in self.disk.after_power_cut():
                 found = StoredVolume(settings_file(Path("/state"), "lobby", after)).volume

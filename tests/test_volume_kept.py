@@ -1,4 +1,4 @@
-"""A volume that was set by command is heard after restarts of device and relay: real programs, and the sound as it was played."""
+"""A volume set by command applies after restarts of device and relay: real programs, and the sound as played."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 class Pair:
-    """A relay on one port, and a device with one state folder; each is started as often as one likes."""
+    """A relay on one port, and a device with one state folder; each can be started any number of times."""
 
     def __init__(self, folder: Path, device_environment: dict[str, str]) -> None:
         self._folder = folder
@@ -87,7 +87,7 @@ class Pair:
 
 @pytest.fixture(params=["now", "1970"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
-    """With a device whose wall clock is right, or stands where it did at the factory."""
+    """With a device whose wall clock is right, or still has its factory value."""
     environment: dict[str, str] = {}
     if request.param == "1970":
         if (compiler := shutil.which("gcc")) is None:
@@ -102,7 +102,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
 
 
 async def test_a_quarter_is_heard_after_restarts(pair: Pair) -> None:
-    """Of the device, of the relay, of both."""
+    """Restarts of the device, of the relay, of both."""
     async with AsyncExitStack() as relays:
         await relays.enter_async_context(pair.relay())
         async with pair.device("full") as device:
@@ -133,7 +133,7 @@ async def test_a_quarter_is_heard_after_restarts(pair: Pair) -> None:
 
 
 async def test_a_command_for_a_device_that_is_away_is_applied_when_it_returns(pair: Pair) -> None:
-    """Within its lease, and after it; watchers are told when it is set and when it is stored."""
+    """Within its lease, and after it; watchers are notified when it is set and when it is stored."""
     async with pair.relay():
         async with pair.device() as device:
             device.kill()
@@ -158,7 +158,7 @@ async def test_a_command_for_a_device_that_is_away_is_applied_when_it_returns(pa
 
 
 async def test_what_is_confirmed_survives_a_crash(pair: Pair) -> None:
-    """The device is killed as soon as the relay says that the volume is stored, and the relay is restarted."""
+    """The device is killed as soon as the relay reports the volume as stored, and the relay is restarted."""
     async with pair.relay(), pair.device() as device:
         await pair.relayctl("volume", "lobby", "63%")
         await pair.confirmed()

@@ -1,4 +1,4 @@
-"""The walls between the rooms of the house, kept by reading all sources. What is not listed here as an adapter is pure."""
+"""Import rules between packages, checked by reading all sources. Anything not listed here as an adapter is pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ADAPTERS = frozenset(
         "relay_server.relayctl",
         "relay_server.server",
         "relay_server.worker",
-        # adapters: systemd, the log, a look at what listens, and what an installation changes
+        # adapters: systemd, the log, a check for listening programs, and changes of an installation
         "avatar_relay.service_manager",
         "avatar_relay.installer",
         "avatar_relay.spoken",
@@ -62,12 +62,12 @@ ADAPTERS = frozenset(
         "relay_server.rpc_errors",
         "avatar_relay.publisher",
         "relay_server.connections.relay",
-        # adapters: NATS, and what waits for other relays
+        # adapters: NATS, and code that waits for other relays
         "relay_server.backplane",
         "relay_server.cluster",
         "relay_server.service",
         "relay_server.connections",
-        # adapters: child processes, and the address that they share
+        # adapters: child processes, and their shared address
         "relay_server.listening",
         "relay_server.workers",
         "edge_client.bounded_stderr",
@@ -112,7 +112,7 @@ ADAPTERS = frozenset(
         "relay_server.telemetry",
     }
 )
-"""Rooms that may touch the world. All others are pure: no async, no I/O, no clock, no logger, and no adapter imported."""
+"""Packages that may do I/O. All others are pure: no async, no I/O, no clock, no logger, and no adapter imported."""
 
 PURE_INSIDE_ADAPTERS = frozenset(
     {
@@ -153,10 +153,10 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "relay_server.sources.coarticulation",
     }
 )
-"""Modules that lie in an adapter's room and are pure nevertheless."""
+"""Modules in an adapter's package that are pure nevertheless."""
 
 GUARDED = frozenset({"edge_client.playback.intake", "edge_client.playback.engine", "edge_client.playback.playout"})
-"""Pure but for a lock, because several threads look at them."""
+"""Pure except for a lock, because several threads read them."""
 
 WIRE = frozenset(
     {
@@ -178,7 +178,7 @@ WIRE = frozenset(
         "relay_server.sources.audio2face.wire",
     }
 )
-"""Rooms that know generated protobuf types."""
+"""Packages that may use generated protobuf types."""
 
 LEAVES = frozenset(
     {
@@ -190,12 +190,12 @@ LEAVES = frozenset(
         "edge_client.errors",
     }
 )
-"""Modules that import nothing of ours."""
+"""Modules that import none of our modules."""
 
 
 @pytest.fixture(scope="module")
 def house() -> dict[str, Module]:
-    """All modules of both programs and of their contract."""
+    """Return all modules of both programs and of their contract."""
     sources = read_sources(PROJECT_ROOT / "proto", "avatar_relay")
     for program in PROGRAMS:
         sources |= read_sources(PROJECT_ROOT, program)
@@ -203,18 +203,18 @@ def house() -> dict[str, Module]:
 
 
 def pure_rooms(modules: dict[str, Module]) -> frozenset[str]:
-    """What is not an adapter's."""
+    """Return the packages that are not adapters."""
     return frozenset(name for name in modules if not is_in(name, ADAPTERS) or name in PURE_INSIDE_ADAPTERS)
 
 
 def assert_none(found: list[str]) -> None:
-    """Fails with one finding a line."""
+    """Fail with one finding per line."""
     assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize(("program", "other"), PROGRAMS.items())
 def test_programs_never_import_each_other(house: dict[str, Module], program: str, other: str) -> None:
-    """What both need is the contract in `avatar_relay`."""
+    """What both need is in the contract, `avatar_relay`."""
     assert_none(forbidden_imports(house, frozenset({program}), frozenset({other}), "the programs do not know each other"))
 
 
@@ -224,18 +224,18 @@ def test_contract_imports_neither_program(house: dict[str, Module]) -> None:
 
 
 def test_pure_rooms_are_pure(house: dict[str, Module]) -> None:
-    """A pure room has no clock, I/O, thread, logger, environment or coroutine."""
+    """A pure package has no clock, I/O, thread, logger, environment or coroutine."""
     assert_none(impurities(house, pure_rooms(house) - GUARDED))
 
 
 def test_guarded_rooms_are_pure_but_for_their_lock(house: dict[str, Module]) -> None:
-    """They may name `threading`, and of it nothing but locks."""
+    """They may import `threading`, but use only its locks."""
     assert_none([found for found in impurities(house, GUARDED) if "imports threading:" not in found])
     assert_none(uses_of(house, GUARDED, "threading", but=frozenset({"Lock", "RLock"})))
 
 
 def test_pure_rooms_import_no_adapter(house: dict[str, Module]) -> None:
-    """Imports point inwards: adapters know the core, never the reverse."""
+    """Imports point inwards: adapters import the core, never the reverse."""
     adapters = frozenset(house) - pure_rooms(house)
     found = [
         f"{name}:{found.line} imports {found.target}, an adapter"
@@ -247,7 +247,7 @@ def test_pure_rooms_import_no_adapter(house: dict[str, Module]) -> None:
 
 
 def test_protobuf_types_stop_at_adapters(house: dict[str, Module]) -> None:
-    """Only the wire's rooms know generated classes."""
+    """Only the packages of the wire format use generated classes."""
     assert_none(generated_types(house, WIRE))
 
 
@@ -257,7 +257,7 @@ def test_leaves_import_nothing_of_ours(house: dict[str, Module]) -> None:
 
 
 def test_no_import_circles(house: dict[str, Module]) -> None:
-    """Each room can be understood without those above it."""
+    """Each package can be understood without those above it."""
     assert_none(cycle(house))
 
 
@@ -267,13 +267,13 @@ def test_no_cycles_between_folders(house: dict[str, Module]) -> None:
 
 
 def test_a_class_name_has_one_home(house: dict[str, Module]) -> None:
-    """A reader who knows what a name means in one place knows it everywhere."""
+    """A class name means the same everywhere."""
     found = {name: homes for name, homes in classes_by_name(house).items() if len(homes) > 1}
     assert_none([f"{name}: {', '.join(homes)}" for name, homes in sorted(found.items())])
 
 
 def test_lists_name_what_exists(house: dict[str, Module]) -> None:
-    """A room that is gone leaves these lists."""
+    """A package that was removed must leave these lists."""
     listed = ADAPTERS | PURE_INSIDE_ADAPTERS | GUARDED | WIRE | LEAVES
     assert_none(sorted(room for room in listed if not any(is_in(name, frozenset({room})) for name in house)))
 
@@ -293,13 +293,13 @@ def test_lists_name_what_exists(house: dict[str, Module]) -> None:
     ],
 )
 def test_checker_finds_impurities(source: str, text: str) -> None:
-    """Each way of touching the world is found, inside functions too."""
+    """Each kind of side effect is found, inside functions too."""
     (found,) = impurities(parse({"a": source}), frozenset({"a"}))
     assert found.startswith(text)
 
 
 def test_checker_lets_pure_code_pass() -> None:
-    """Numbers, data classes and our own names are no impurity."""
+    """Numbers, data classes and our own names are pure."""
     source = "import numpy as np\nfrom dataclasses import dataclass\nfrom a import timer\nimport a.open\n"
     assert_none(impurities(parse({"a.b": source, "a": ""}), frozenset({"a.b"})))
 
@@ -312,7 +312,7 @@ def test_checker_finds_the_other_program() -> None:
 
 
 def test_checker_finds_generated_types() -> None:
-    """In all ways of importing them."""
+    """For all ways of importing them."""
     source = "from avatar_relay.v1 import media_pb2\nfrom avatar_relay.v1.media_pb2 import Media\nfrom google.protobuf import any_pb2\n"
     assert len(generated_types(parse({"core": source, "wire": source}), frozenset({"wire"}))) == 3
 
@@ -342,6 +342,6 @@ def test_checker_finds_classes_by_name() -> None:
 
 
 def test_checker_refuses_relative_imports() -> None:
-    """They would hide what is imported from the reader, and from this checker."""
+    """They would hide imports from the reader, and from this checker."""
     with pytest.raises(ValueError, match="relative import"):
         parse({"a.b": "from . import c"})

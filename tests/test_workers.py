@@ -32,14 +32,14 @@ OWN = [("grpc.use_local_subchannel_pool", 1)]
 
 @asynccontextmanager
 async def relay(folder: Path, *flags: str, name: str = "relay") -> AsyncIterator[tuple[Program, str]]:
-    """The program, and its address."""
+    """Run the program; yields its address."""
     command = [*python("relay_server"), "--listen", "127.0.0.1:0", *flags]
     async with running(name, command, folder / f"{name}.log", {}) as program:
         yield program, (await program.wait_for(r"listening on (\S+)", START_S))[1]
 
 
 async def refusal(folder: Path, *flags: str) -> str:
-    """What a relay that cannot start says; it has to be one line, and status 2."""
+    """Return the output of a relay that cannot start; it must be one line, with status 2."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*python("relay_server"), *flags, stdout=pipe, stderr=pipe, cwd=folder)
     async with asyncio.timeout(START_S):
@@ -51,36 +51,36 @@ async def refusal(folder: Path, *flags: str) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started."""
+    """Return the child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def workers(pid: int) -> list[int]:
-    """Those of them that are workers, by their number."""
+    """Return its workers, by their number."""
     return [child for child in children(pid) if b"relay_server.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there."""
+    """Whether a process exists."""
     return Path(f"/proc/{pid}").exists()
 
 
 def accepted(pid: int, port: int) -> int:
-    """How many connections to a port a process holds."""
+    """Count a process's connections to a port."""
     sockets = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
     return sum(line[1].endswith(f":{port:04X}") and line[3] == ESTABLISHED and f"socket:[{line[9]}]" in sockets for line in lines)
 
 
 async def devices_of(address: str) -> set[str]:
-    """What an operator who comes to any of the workers sees."""
+    """Return the devices that an operator sees at any of the workers."""
     async with grpc.aio.insecure_channel(address, options=OWN) as channel:
         answer = await stubs.AdminServiceStub(channel).ListDevices(pb.ListDevicesRequest(), timeout=10)
         return {device.device_id for device in answer.devices if device.attached}
 
 
 async def test_a_relay_of_three_workers(tmp_path: Path) -> None:
-    """Conversations cross them, operators see all, a worker that is killed costs nothing, and SIGTERM ends all of it."""
+    """Conversations cross workers, operators see all, killing a worker loses nothing, and SIGTERM ends everything."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(55))
         program, address = await stack.enter_async_context(relay(tmp_path, "--workers", "3", "--drain-grace-ms", "2000"))
@@ -121,7 +121,7 @@ async def test_a_relay_of_three_workers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_connections_spread(tmp_path: Path) -> None:
-    """The kernel gives each of three workers its part of 90 connections."""
+    """The kernel assigns each of three workers its share of 90 connections."""
     async with asyncio.timeout(50), relay(tmp_path, "--workers", "3") as (program, address), AsyncExitStack() as stack:
         host, _, port = address.rpartition(":")
         for _ in range(90):
@@ -181,13 +181,13 @@ async def test_of_two_that_start_at_once_one_serves(tmp_path: Path) -> None:
     ],
 )
 async def test_a_wrong_setting_is_told_once(tmp_path: Path, flags: tuple[str, ...], says: str) -> None:
-    """Whoever finds it, the supervisor or a worker."""
+    """Whether the supervisor or a worker finds it."""
     (tmp_path / "secret").write_bytes(b"s" * 32)
     assert re.search(says, await refusal(tmp_path, "--listen", "127.0.0.1:0", *flags))
 
 
 async def test_without_a_nats_server_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or what to set."""
+    """Or which setting to use."""
     monkeypatch.setattr("relay_server.workers.nats_child.shutil.which", lambda name, path: None)
     from relay_server.workers.nats_child import NatsChild
 
@@ -197,7 +197,7 @@ async def test_without_a_nats_server_it_is_said_what_to_install(tmp_path: Path, 
 
 @pytest.mark.slow
 async def test_an_operators_drain_ends_all(tmp_path: Path) -> None:
-    """Although only one worker was asked."""
+    """Although only one worker received the request."""
     async with asyncio.timeout(50), relay(tmp_path, "--workers", "2") as (program, address):
         async with grpc.aio.insecure_channel(address, options=OWN) as channel:
             await stubs.AdminServiceStub(channel).Drain(pb.DrainRequest(), timeout=10)
@@ -206,7 +206,7 @@ async def test_an_operators_drain_ends_all(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_killed_nats_server_is_started_again(tmp_path: Path) -> None:
-    """On the port that the workers know."""
+    """On the port that the workers use."""
     async with asyncio.timeout(50), relay(tmp_path, "--workers", "2", "--log-level", "warning") as (program, address):
         (nats,) = set(children(program.pid)) - set(workers(program.pid))
         os.kill(nats, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""A checker of the walls between rooms: reads sources, imports nothing.
+"""A checker of import rules between packages: reads sources, imports nothing.
 
-It works on `{dotted module name: source text}`, so that it can be shown to find what it should in a few lines of code.
+It works on `{dotted module name: source text}`, so that tests can check it with a few lines of code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IMPURE_IMPORTS = frozenset(
         *("datetime", "logging", "opentelemetry", "time"),
     }
 )
-"""Top-level modules that bring a clock, I/O, threads, a logger or the environment."""
+"""Top-level modules that provide a clock, I/O, threads, a logger or the environment."""
 IMPURE_CALLS = frozenset({"open", "print", "input"})
 GENERATED = re.compile(r"_pb2(_grpc)?$")
 
@@ -75,12 +75,12 @@ def _imports(tree: ast.Module, known: frozenset[str]) -> Iterator[Import]:
 
 
 def is_in(module: str, rooms: frozenset[str]) -> bool:
-    """Whether a module is one of `rooms`, or lies inside one."""
+    """Whether a module is one of `rooms`, or is inside one."""
     return any(module == room or module.startswith(room + ".") for room in rooms)
 
 
 def forbidden_imports(modules: Mapping[str, Module], inside: frozenset[str], targets: frozenset[str], why: str) -> list[str]:
-    """Imports of `targets` in the rooms `inside`, in words."""
+    """Describe the imports of `targets` in the packages `inside`."""
     return [
         f"{module.name}:{found.line} imports {found.target}: {why}"
         for module in modules.values()
@@ -91,7 +91,7 @@ def forbidden_imports(modules: Mapping[str, Module], inside: frozenset[str], tar
 
 
 def impurities(modules: Mapping[str, Module], pure: frozenset[str]) -> list[str]:
-    """What the modules in `pure` do that pure code may not: clocks, I/O, threads, loggers, coroutines."""
+    """Describe violations in the modules `pure`: clocks, I/O, threads, loggers, coroutines."""
     rooms = {name: modules[name] for name in sorted(pure)}
     found = forbidden_imports(rooms, pure, IMPURE_IMPORTS, "a pure room has no clock, I/O, thread, logger or environment")
     for name, module in rooms.items():
@@ -104,7 +104,7 @@ def impurities(modules: Mapping[str, Module], pure: frozenset[str]) -> list[str]
 
 
 def uses_of(modules: Mapping[str, Module], rooms: frozenset[str], target: str, *, but: frozenset[str]) -> list[str]:
-    """Attributes of the imported module `target` that the modules `rooms` use, other than those in `but`."""
+    """Return the attributes of the imported module `target` that the modules `rooms` use, other than those in `but`."""
     return [
         f"{name}:{node.lineno} uses {target}.{node.attr}"
         for name in sorted(rooms)
@@ -114,7 +114,7 @@ def uses_of(modules: Mapping[str, Module], rooms: frozenset[str], target: str, *
 
 
 def generated_types(modules: Mapping[str, Module], allowed: frozenset[str]) -> list[str]:
-    """Imports of generated protobuf modules outside the rooms `allowed`."""
+    """Return the imports of generated protobuf modules outside the packages `allowed`."""
     return [
         f"{module.name}:{found.line} imports {found.target}: protobuf types stop at the adapters"
         for module in modules.values()
@@ -125,7 +125,7 @@ def generated_types(modules: Mapping[str, Module], allowed: frozenset[str]) -> l
 
 
 def cycle(modules: Mapping[str, Module]) -> list[str]:
-    """One import circle among the modules, empty if there is none."""
+    """Return one import cycle among the modules, empty if there is none."""
     graph = {name: {found.target for found in module.imports if found.target in modules} for name, module in modules.items()}
     try:
         TopologicalSorter(graph).prepare()
@@ -135,7 +135,7 @@ def cycle(modules: Mapping[str, Module]) -> list[str]:
 
 
 def folder_cycles(modules: Mapping[str, Module]) -> list[str]:
-    """Cycles among the children of each package, as `a <-> b <-> c`; a child is a module or a whole sub-package.
+    """Return cycles among the children of each package, as `a <-> b <-> c`; a child is a module or a whole sub-package.
 
     Imports between two modules of the same child do not count at that level. A package's own `__init__` is not a child.
     """
@@ -151,7 +151,7 @@ def folder_cycles(modules: Mapping[str, Module]) -> list[str]:
 
 
 def _siblings(importer: str, imported: str) -> tuple[str, str, str]:
-    """The package that holds both, and the child of it that each is in; empty names where one is that package itself."""
+    """Return the common package of both, and the child of it that each is in; empty names if one is that package itself."""
     left, right = importer.split("."), imported.split(".")
     shared = 0
     while shared < min(len(left), len(right)) and left[shared] == right[shared]:
@@ -180,7 +180,7 @@ def _reach(graph: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def classes_by_name(modules: Mapping[str, Module]) -> dict[str, list[str]]:
-    """The modules that define each module-level class name."""
+    """Return the modules that define each module-level class name."""
     homes: dict[str, list[str]] = {}
     for name, module in modules.items():
         for node in module.tree.body:

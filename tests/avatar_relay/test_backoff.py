@@ -12,13 +12,13 @@ from avatar_relay.backoff import DEVICE_BACKOFF, MAX_HINT_S, STABLE_US, Attempts
 
 
 def test_ceilings_grow_up_to_the_last() -> None:
-    """With the largest draw each wait is its ceiling: larger by the factor every time, then constant."""
+    """With the largest draw each wait equals its ceiling: it grows by the factor each time, then is constant."""
     policy = BackoffPolicy(first_s=0.1, largest_s=1.0, growth=2.0, eager_tries=0)
     assert list(islice(full_jitter(policy, lambda: 1.0), 6)) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
 
 
 def test_at_first_no_wait_is_long() -> None:
-    """As long as the relay keeps the session; after that they grow."""
+    """For as long as the relay keeps the session; after that waits grow."""
     waits = list(islice(full_jitter(DEVICE_BACKOFF, lambda: 1.0), 130))
     assert max(waits[:120]) == 0.5
     assert waits[-1] == 5.0
@@ -26,19 +26,19 @@ def test_at_first_no_wait_is_long() -> None:
 
 
 def test_a_relay_that_falls_over_at_once_is_not_hammered() -> None:
-    """No short waits for it, and no longer ones either than for a relay that was just lost."""
+    """Waits are neither short nor longer than for a relay that was just lost."""
     attempts = Attempts(DEVICE_BACKOFF, lambda: 1.0)
     attempts.lost(STABLE_US - 1)
     assert {attempts.wait_s() for _ in range(60)} == {0.5}
 
 
 def test_smallest_draw_does_not_wait() -> None:
-    """Full jitter begins at 0, whatever the ceiling."""
+    """Full jitter starts at 0, whatever the ceiling."""
     assert list(islice(full_jitter(DEVICE_BACKOFF, lambda: 0.0), 4)) == [0.0] * 4
 
 
 def test_the_next_wait_is_about_as_long_as_all_before_it() -> None:
-    """So a relay is found again about as soon after it is back as it was away, and never later than the last ceiling."""
+    """A relay is therefore found again after about as long as it was away, and never later than the last ceiling."""
     waits = list(islice(full_jitter(BackoffPolicy(growth=1.5, eager_tries=0), lambda: 0.5), 12))
     for number in range(4, 10):
         assert 0.4 < waits[number] / sum(waits[:number]) < 0.8
@@ -47,7 +47,7 @@ def test_the_next_wait_is_about_as_long_as_all_before_it() -> None:
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50))
 @settings(max_examples=50, deadline=None)
 def test_waits_stay_below_their_ceiling(draws: list[float]) -> None:
-    """Each wait lies in [0, ceiling) and no ceiling grows beyond the last one."""
+    """Each wait is in [0, ceiling), and no ceiling exceeds the last one."""
     policy = BackoffPolicy(growth=1.5, eager_tries=0)
     source = iter(draws)
     ceiling = policy.first_s

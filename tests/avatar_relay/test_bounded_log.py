@@ -1,4 +1,4 @@
-"""What a peer says cannot fill a log, nor write lines of its own into it."""
+"""Text from a peer cannot fill a log, nor add lines to it."""
 
 from __future__ import annotations
 

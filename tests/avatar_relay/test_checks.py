@@ -1,4 +1,4 @@
-"""What the public API takes for which argument."""
+"""Argument checks of the public API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat
 
 
 def test_numbers_of_other_libraries_become_plain_ones() -> None:
-    """So that nothing behind the check meets a numpy scalar."""
+    """Code behind the check then never sees a numpy scalar."""
     audio = AudioFormat(Codec.PCM_S16LE, np.int64(16_000))  # type: ignore[arg-type]
     assert (audio, type(audio.sample_rate_hz)) == (AudioFormat(Codec.PCM_S16LE, 16_000), int)
     motion = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, np.float32(30), ["jawOpen"])  # type: ignore[arg-type]
@@ -26,13 +26,13 @@ def test_numbers_of_other_libraries_become_plain_ones() -> None:
 
 @pytest.mark.parametrize("value", [True, np.bool_(True), "1", None, 1.0, [1], np.zeros(1, int)])
 def test_what_is_no_whole_number(value: object) -> None:
-    """Booleans and arrays of one are none."""
+    """Booleans and one-element arrays are refused."""
     with pytest.raises(TypeError, match="n must be a whole number, not"):
         check_int(value, "n", 0, 9)
 
 
 def test_out_of_range_is_a_value_error_with_the_field() -> None:
-    """Also a number that no float holds."""
+    """Including a number too large for a float."""
     with pytest.raises(FieldError, match="n must be from 0 to 9, not 10") as caught:
         check_int(10, "n", 0, 9)
     assert (caught.value.field, isinstance(caught.value, ValueError)) == ("n", True)
@@ -42,14 +42,14 @@ def test_out_of_range_is_a_value_error_with_the_field() -> None:
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    """It cannot be encoded, and would fail where it is sent."""
+    """It cannot be encoded, and would fail when sent."""
     with pytest.raises(FieldError, match="surrogate"):
         check_text("a\ud800", "name")
 
 
 @pytest.mark.parametrize("data", [bytearray(b"\x01\x02"), memoryview(b"\x01\x02"), memoryview(b"\x01\xff\x02\xff")[::2]])
 def test_other_buffers_are_copied(data: Any) -> None:
-    """Also one with gaps."""
+    """Including a buffer with gaps."""
     assert as_bytes(data, "data") == b"\x01\x02"
     assert type(as_bytes(data, "data")) is bytes
 
@@ -59,20 +59,20 @@ def test_other_buffers_are_copied(data: Any) -> None:
     [("ab", "str$"), (None, "NoneType$"), (array.array("h"), r"pass its \.tobytes"), (np.zeros(2), r"pass its \.tobytes")],
 )
 def test_what_is_no_media(data: object, text: str) -> None:
-    """An array's numbers may be of any kind: its owner must say that its bytes are meant."""
+    """An array may contain numbers of any type: its owner must convert it to bytes explicitly."""
     with pytest.raises(TypeError, match=f"^data must be bytes, bytearray or memoryview, not .*{text}"):
         as_bytes(data, "data")
 
 
 def test_media_is_never_shown() -> None:
-    """Errors get into logs."""
+    """Errors are logged."""
     with pytest.raises(TypeError) as caught:
         check_text(b"speech", "conversation_id")
     assert str(caught.value) == "conversation_id must be a str, not bytes"
 
 
 def test_payloads_become_a_list_of_their_own() -> None:
-    """What the caller does to its list afterwards changes nothing."""
+    """Later changes to the caller's list have no effect."""
     frames = [b"a", bytearray(b"b")]
     payloads = as_payloads(frames, "frames")
     frames.clear()

@@ -1,4 +1,4 @@
-"""What the columns of a row are."""
+"""The meaning of a row's columns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NAMES: dict[NameSet, list[str]] = {
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("name_set", NAMES)
 def test_all_names_of_a_set_are_understood(name_set: NameSet, declared: bool) -> None:
-    """Declared, and inferred, because no other set has them all."""
+    """Declared, and inferred, as no other set contains all of them."""
     columns = read_columns(NAMES[name_set], name_set if declared else None)
     assert (columns.name_set, columns.left_out) == (name_set, ())
     assert len(columns.visemes) + len(columns.expressions) == len(NAMES[name_set])
@@ -59,7 +59,7 @@ def test_other_spellings_of_visemes() -> None:
 
 
 def test_visemes_beside_blendshapes() -> None:
-    """As an avatar of Ready Player Me has them all."""
+    """As in an avatar of Ready Player Me."""
     columns = read_columns([*ARKIT_NAMES, *(f"viseme_{name}" for name in OCULUS), "mouthOpen", "mouthSmile", "eyesClosed"], None)
     assert (columns.name_set, columns.left_out, len(columns.visemes)) == (NameSet.OCULUS, (), 15)
     assert len(columns.arkit.shapes) == 52
@@ -76,14 +76,14 @@ def test_visemes_beside_blendshapes() -> None:
     ],
 )
 def test_what_can_not_be_told_names_names_and_candidates(names: str, said: str) -> None:
-    """A guess would move the mouth, and wrongly."""
+    """A guess would move the mouth incorrectly."""
     with pytest.raises(AmbiguousNamesError, match=said) as error:
         read_columns(names.split(), None)
     assert repr(names.split()[0]) in str(error.value)
 
 
 def test_a_declared_set_counts() -> None:
-    """Even if another one fits better; what it does not have is left out."""
+    """Even if another one fits better; columns not in the declared set are left out."""
     assert read_columns(["a", "e"], NameSet.POLLY).name_set is NameSet.POLLY
     columns = read_columns(["PP", "hair"], NameSet.OCULUS)
     assert columns.left_out == ("hair",)

@@ -1,4 +1,4 @@
-"""Media that is passed on as it came: byte by byte the same for a device, and nothing else with it."""
+"""Media forwarded without decoding: byte for byte the same for a device, and with nothing added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAYLOADS = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 3_000)), min
 
 
 def media(conversation_id: str, shape: list[tuple[Kind, int]]) -> Media:
-    """Payloads of these kinds and sizes."""
+    """Media with payloads of these kinds and sizes."""
     seqs = dict.fromkeys(Kind, 0)
     payloads = []
     for kind, size in shape:
@@ -28,19 +28,19 @@ def media(conversation_id: str, shape: list[tuple[Kind, int]]) -> Media:
 
 
 def read(data: bytes) -> list[object]:
-    """What a relay reads of a publisher's message."""
+    """Return a publisher's message as read by a relay."""
     requests = wire.requests_in(publisher_pb.PublishRequest.FromString(data), data)
     return [wire.publish_request_from_wire(request, its_data) for request, its_data in requests]
 
 
 def data_of(message: Media | Joined) -> bytes:
-    """As a publisher sends it."""
+    """Return a publisher's message as bytes."""
     data: bytes = wire.publish_request_to_wire(message).SerializeToString()
     return data
 
 
 def published(data: bytes) -> PublishedMedia:
-    """The only message in it."""
+    """Return the only message in it."""
     (message,) = read(data)
     assert isinstance(message, PublishedMedia)
     return message
@@ -49,7 +49,7 @@ def published(data: bytes) -> PublishedMedia:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(PAYLOADS, min_size=1, max_size=5))
 def test_what_came_joined_leaves_as_it_came(shapes: list[list[tuple[Kind, int]]]) -> None:
-    """Alone or with others in a message: what a device reads of a parcel is what the publisher said of that conversation."""
+    """Alone or joined with others: a device reads from a parcel exactly what the publisher sent for that conversation."""
     said = [media(f"c{number}", shape) for number, shape in enumerate(shapes)]
     for message, one in zip(read(data_of(Joined(tuple(said)) if len(said) > 1 else said[0])), said, strict=True):
         assert isinstance(message, PublishedMedia)
@@ -61,7 +61,7 @@ def test_what_came_joined_leaves_as_it_came(shapes: list[list[tuple[Kind, int]]]
 @settings(max_examples=100, deadline=None)
 @given(PAYLOADS, PAYLOADS)
 def test_two_parcels_are_one_message(first: list[tuple[Kind, int]], second: list[tuple[Kind, int]]) -> None:
-    """Parcels of a conversation put behind each other are one `media` with all payloads in order; so are their entries."""
+    """Concatenated parcels of a conversation are one `media` with all payloads in order; so are their entries."""
     both = [published(data_of(media("c1", shape))).encoded for shape in (first, second)]
     parcels = [parcel for parcel in both if parcel is not None]
     joined = device_pb.AttachResponse.FromString(wire.join_media_responses(parcels)).media
@@ -84,7 +84,7 @@ EXTRAS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_nothing_travels_along(extra: str) -> None:
-    """A publisher can put nothing beside the media that a device would take for the relay's word: such media is encoded anew."""
+    """A publisher cannot add anything to the media that a device would read as the relay's: such media is encoded again."""
     plain = data_of(media("c1", [(Kind.AUDIO, 40)]))
     assert published(plain).encoded is not None
     (message,) = read(EXTRAS[extra](plain))
@@ -92,13 +92,13 @@ def test_nothing_travels_along(extra: str) -> None:
 
 
 def test_media_without_a_conversation_is_encoded_anew() -> None:
-    """Typed by hand it may leave out the id; the device needs it."""
+    """A hand-typed stream may leave out the id; the device needs it."""
     (message,) = read(data_of(media("", [(Kind.AUDIO, 40)])))
     assert isinstance(message, Media)
 
 
 def test_a_joined_message_with_more_in_it_is_taken_apart_by_protobuf() -> None:
-    """Bytes beside the joined requests are no requests."""
+    """Bytes beside the joined requests are not requests."""
     said = [media("c1", [(Kind.AUDIO, 40)]), media("c2", [(Kind.AUDIO, 50)])]
     messages = read(data_of(Joined(tuple(said))) + b"\xc2\x3e\x02hi")
     assert [message.one_by_one() for message in messages if isinstance(message, PublishedMedia)] == said

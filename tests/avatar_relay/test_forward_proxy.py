@@ -1,4 +1,4 @@
-"""Which proxy gRPC takes, and what an error says of it."""
+"""The proxy selected by gRPC, and how errors name it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROXY = {"https_proxy": "http://user:secret@proxy.example:3128"}
     ],
 )
 def test_the_proxy_is_named_by_its_variable(address: str, environment: dict[str, str], named: str) -> None:
-    """As gRPC chooses it; its password is not told."""
+    """Selected as in gRPC; its password is not shown."""
     note = proxy_note(address, environment)
     assert bool(note) is bool(named)
     assert f" of {named}:" in note or not named
@@ -46,7 +46,7 @@ def test_the_proxy_is_named_by_its_variable(address: str, environment: dict[str,
 
 
 def test_loopback_takes_no_proxy() -> None:
-    """An option of the channel: the environment is the caller's own."""
+    """Set by a channel option: the environment belongs to the caller."""
     assert dict(proxy_option("127.0.0.1:1")) == {"grpc.enable_http_proxy": 0}
     assert proxy_option("10.0.0.1:1") == ()
 
@@ -54,7 +54,7 @@ def test_loopback_takes_no_proxy() -> None:
 async def test_all_three_reach_their_own_machine_past_a_proxy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unused_tcp_port: int
 ) -> None:
-    """The variables name a port where nobody listens."""
+    """The variables name a port without a listener."""
     for name in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
     async with serving(build_relay(RelayConfig(listen="127.0.0.1:0")), Mute()) as (_, address):
@@ -64,12 +64,12 @@ async def test_all_three_reach_their_own_machine_past_a_proxy(
         async with AttachCall(Endpoint(address)) as call:
             await asyncio.wait_for(call.done_writing(), 5)
             end = await asyncio.wait_for(call.read(), 5)
-            assert getattr(end, "code", "") == "OK"  # the relay has ended it, in order
+            assert getattr(end, "code", "") == "OK"  # the relay has ended it normally
     assert capsys.readouterr().out == "no devices\n"
 
 
 async def test_elsewhere_the_error_names_the_proxy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A proxy that hangs up, between us and an address that is not this machine's."""
+    """A proxy that closes connections, and an address that is not local."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         proxy = f"127.0.0.1:{listening.getsockname()[1]}"
         monkeypatch.setenv("http_proxy", f"http://{proxy}")

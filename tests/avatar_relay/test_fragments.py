@@ -1,4 +1,4 @@
-"""Fragments: whatever is split comes back whole, and whatever breaks the rules is refused."""
+"""Fragments: payloads are reassembled unchanged, and any breach of the rules is refused."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from avatar_relay.reasons import Reason
 
 
 def motion(size: int, *, seq: int = 1) -> Payload:
-    """A motion payload whose bytes tell their place."""
+    """A motion payload whose bytes encode their position."""
     return Payload(Kind.MOTION, seq, bytes(index % 251 for index in range(size)), pts_us=80_000, duration_us=40_000)
 
 
 def reassemble(fragments: Sequence[Payload]) -> list[Payload]:
-    """All whole payloads that come out."""
+    """Return all complete payloads."""
     reassembler = Reassembler(Kind.MOTION)
     return [whole for fragment in fragments if (whole := reassembler.add(fragment)) is not None]
 
@@ -39,7 +39,7 @@ def test_split_then_reassemble_is_identity(size: int, max_bytes: int, count: int
 
 @pytest.mark.parametrize("size", [1, MAX_FRAGMENT_BYTES, MAX_FRAGMENT_BYTES + 1, 49_868, MAX_PAYLOAD_BYTES])
 def test_sizes_at_the_limits(size: int) -> None:
-    """A payload that fits travels as it is; the largest one survives the journey."""
+    """A payload that fits is sent unchanged; the largest one is transferred correctly."""
     payload = motion(size)
     fragments = split(payload)
     assert (fragments == (payload,)) == (size <= MAX_FRAGMENT_BYTES)
@@ -65,7 +65,7 @@ MUTATIONS: dict[str, Any] = {
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), mutation=st.sampled_from(sorted(MUTATIONS)), size=st.integers(101, 1_000))
 def test_a_damaged_fragment_is_refused(data: st.DataObject, mutation: str, size: int) -> None:
-    """Any change to the frame of one fragment out of several is found, at that fragment or at the next one."""
+    """Any change to one fragment's header among several is detected, at that fragment or at the next one."""
     fragments = list(split(motion(size), 100))
     index = data.draw(st.integers(0, len(fragments) - 1))
     fragments[index] = MUTATIONS[mutation](fragments[index])
@@ -78,7 +78,7 @@ def test_a_damaged_fragment_is_refused(data: st.DataObject, mutation: str, size:
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), size=st.integers(101, 1_000))
 def test_a_lost_doubled_or_swapped_fragment_is_refused(data: st.DataObject, size: int) -> None:
-    """Fragments that are not exactly all, once, in order never make a payload silently."""
+    """Unless all fragments arrive, once and in order, they never yield a payload silently."""
     fragments = list(split(motion(size), 100))
     index = data.draw(st.integers(0, len(fragments) - 1))
     broken = data.draw(
@@ -95,7 +95,7 @@ def test_a_lost_doubled_or_swapped_fragment_is_refused(data: st.DataObject, size
 
 
 def test_after_a_breach_the_next_payload_comes_through() -> None:
-    """A breach voids one payload only."""
+    """A breach invalidates one payload only."""
     reassembler = Reassembler(Kind.MOTION)
     first, second, _ = split(motion(300), 100)
     reassembler.add(first)
@@ -106,14 +106,14 @@ def test_after_a_breach_the_next_payload_comes_through() -> None:
 
 
 def test_a_payload_that_claims_too_much_is_refused_at_its_first_fragment() -> None:
-    """Memory is bounded before anything is kept."""
+    """Memory is bounded before anything is stored."""
     with pytest.raises(FragmentError, match=str(MAX_PAYLOAD_BYTES)) as caught:
         Reassembler(Kind.MOTION).add(Payload(Kind.MOTION, 1, b"x", pts_us=0, total_bytes=MAX_PAYLOAD_BYTES + 1))
     assert caught.value.fault.reason is Reason.PAYLOAD_TOO_LARGE
 
 
 def test_pending_bytes_show_a_truncated_payload() -> None:
-    """At a conversation's end the caller sees that something is missing; after `reset` the whole may come again."""
+    """At a conversation's end the caller sees that something is missing; after `reset` the whole payload may be sent again."""
     reassembler = Reassembler(Kind.MOTION)
     fragments = split(motion(300), 100)
     reassembler.add(fragments[0])

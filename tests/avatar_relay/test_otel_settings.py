@@ -1,4 +1,4 @@
-"""A wrong variable of OpenTelemetry is named in one line and turns telemetry off; an empty one is unset; a right one counts."""
+"""A wrong OpenTelemetry variable is named in one line and turns telemetry off; an empty one is unset; a valid one is used."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ RIGHT = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_variable_is_one_line_and_turns_telemetry_off(name: str, value: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The line names the variable, and no secret; nothing of the SDK is asked."""
+    """The line names the variable, and no secret; the SDK is not called."""
     telemetry = start_telemetry("a", "b", "c", {**ASKED, name: value})
     assert not telemetry.enabled
     (record,) = caplog.records
@@ -106,7 +106,7 @@ def test_a_wrong_variable_is_one_line_and_turns_telemetry_off(name: str, value: 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_an_empty_variable_is_unset(name: str) -> None:
-    """As OpenTelemetry's specification says."""
+    """As OpenTelemetry's specification requires."""
     assert [*problems({name: ""}), *problems({name: " "})] == []
 
 
@@ -117,12 +117,12 @@ def test_what_may_hold_a_password_is_not_quoted() -> None:
 
 
 def test_all_wrong_variables_are_named() -> None:
-    """So that they are mended in one go."""
+    """All can then be fixed at once."""
     assert len(list(problems({name: values[0] for name, values in WRONG.items()}))) == len(WRONG)
 
 
 def test_each_variable_is_tried_right_wrong_and_empty() -> None:
-    """All but those that take a file or a plugin, which have tests of their own."""
+    """All except those with a file or a plugin, which have their own tests."""
     assert {name for name in WRONG.keys() - RIGHT.keys()} == {
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CLIENT_KEY",
@@ -133,13 +133,13 @@ def test_each_variable_is_tried_right_wrong_and_empty() -> None:
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_variable_passes_alone(name: str) -> None:
-    """Not only beside others."""
+    """Not only in combination with others."""
     beside = {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100"} if name == "OTEL_BSP_MAX_QUEUE_SIZE" else {}
     assert list(problems({name: RIGHT[name], **beside})) == []
 
 
 def test_right_values_count(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The SDK takes without a word what we let pass."""
+    """The SDK accepts every value that we accept, without a warning."""
     for name, value in RIGHT.items():
         monkeypatch.setenv(name, value)
     telemetry = start_telemetry("a", "b", "c", os.environ)
@@ -150,15 +150,15 @@ def test_right_values_count(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
 
 
 def test_what_only_the_sdk_refuses_turns_telemetry_off(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """One line that names all that is set, and nothing is left running."""
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")  # in the SDK's eyes only
+    """One line with all variables that are set; nothing is left running."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")  # invalid only for the SDK
     assert not start_telemetry("a", "b", "c", ASKED).enabled
     (record,) = caplog.records
     assert "ValueError" in record.getMessage() and "OTEL_EXPORTER_OTLP_ENDPOINT" in record.getMessage()
 
 
 def test_files_are_looked_into(tmp_path: Path) -> None:
-    """A certificate passes, its absence is told with the reason."""
+    """A valid certificate passes; a missing one is reported with the reason."""
     file = tmp_path / "ca.pem"
     file.write_text("-----BEGIN CERTIFICATE-----\n")
     assert list(problems({"OTEL_EXPORTER_OTLP_CERTIFICATE": str(file)})) == []
@@ -182,18 +182,18 @@ def test_files_are_looked_into(tmp_path: Path) -> None:
     ],
 )
 def test_exporters_are_chosen_by_entry_point(environment: dict[str, str], traces: tuple[str, ...], metrics: tuple[str, ...]) -> None:
-    """By name, several, none; `otlp` by the protocol."""
+    """By name; several; none; `otlp` by the protocol."""
     assert (exporter_names(environment, "TRACES"), exporter_names(environment, "METRICS")) == (traces, metrics)
 
 
 def test_otlp_over_http_takes_a_url() -> None:
-    """HOST:PORT is for gRPC only."""
+    """HOST:PORT is valid for gRPC only."""
     (text, _) = problems({"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
     assert text.startswith("OTEL_EXPORTER_OTLP_ENDPOINT: takes http://")
 
 
 def test_spans_go_to_every_exporter_with_the_operators_name() -> None:
-    """Over HTTP to a collector, and to standard output; name and resource of the service are the operator's."""
+    """Over HTTP to a collector, and to standard output; the operator's service name and resource are used."""
     code = "telemetry.tracer.start_span('one').end()"
     with collector() as (endpoint, received):
         environment = {
@@ -213,7 +213,7 @@ def test_spans_go_to_every_exporter_with_the_operators_name() -> None:
 
 
 def test_prometheus_reads_metrics_on_this_machine(unused_tcp_port: int) -> None:
-    """The exporter of the extra `prometheus`, on loopback unless told otherwise."""
+    """The exporter of the extra `prometheus`, on loopback by default."""
     pytest.importorskip("opentelemetry.exporter.prometheus", reason="the extra `prometheus` is not installed")
     code = "telemetry.meter.create_counter('avatar.test').add(3)\n"
     code += "print(urlopen('http://127.0.0.1:' + os.environ['OTEL_EXPORTER_PROMETHEUS_PORT'] + '/metrics').read().decode())\n"
@@ -225,7 +225,7 @@ def test_prometheus_reads_metrics_on_this_machine(unused_tcp_port: int) -> None:
 
 
 def run_with_telemetry(code: str, environment: dict[str, str]) -> str:
-    """What a fresh Python prints that starts telemetry and does something; it says nothing on standard error."""
+    """Return the output of a new Python that starts telemetry and runs code; it writes nothing to standard error."""
     code = f"import os\nfrom urllib.request import urlopen\nfrom avatar_relay.tracing import start_telemetry\ntelemetry = {START}\n{code}\n"
     code += "telemetry.shutdown()"
     command = [sys.executable, "-c", code]
@@ -239,7 +239,7 @@ START = "start_telemetry('relay-server', 'minted', '1.2.3', os.environ)"
 
 @contextmanager
 def collector() -> Iterator[tuple[str, dict[str, list[bytes]]]]:
-    """A collector that takes OTLP over HTTP: its address, and what came, by path."""
+    """A collector for OTLP over HTTP: its address, and the received data by path."""
     received: dict[str, list[bytes]] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -249,7 +249,7 @@ def collector() -> Iterator[tuple[str, dict[str, list[bytes]]]]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()

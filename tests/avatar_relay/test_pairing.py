@@ -1,4 +1,4 @@
-"""The code and the key exchange of a pairing: what each end gets, and what one in between can learn."""
+"""The code and the key exchange of a pairing: the result at each end, and what a man in the middle can learn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CERTIFICATE, OTHER = b"c" * 32, b"o" * 32
 
 
 def exchange(code: str, typed: str, *, name: str = "lobby", seen: bytes = CERTIFICATE) -> tuple[PairingKeys, PairingKeys]:
-    """The keys of a device that shows `code` and sees the certificate `seen`, and of a relay that was told `typed`."""
+    """Return the keys of a device that shows `code` and gets the certificate `seen`, and of a relay given the code `typed`."""
     device = Exchange("device", code, name, seen, os.urandom)
     relay = Exchange("relay", typed, "lobby", CERTIFICATE, os.urandom)
     return device.finish(relay.element), relay.finish(device.element)
@@ -39,7 +39,7 @@ def test_another_code_name_or_certificate_gives_other_keys(typed: str, name: str
 
 @pytest.mark.parametrize("side", ["device", "relay"])
 def test_a_transcript_and_a_proof_do_not_single_out_the_code(side: str) -> None:
-    """An attacker exchanges with an honest end under a wrong guess, keeps all that was said and his own secret, and tries codes on it."""
+    """An attacker runs the exchange with an honest end under a wrong guess, keeps transcript and secret, and tests codes on them."""
     code, guess = "271828", "161803"
     honest, false = ("device", "relay") if side == "device" else ("relay", "device")
     victim = Exchange(honest, code, "lobby", CERTIFICATE, os.urandom)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_a_transcript_and_a_proof_do_not_single_out_the_code(side: str) -> None:
     fitting = []
     for candidate in (code, guess, "000000", "999999", *(new_code(os.urandom) for _ in range(8))):
         again = Exchange(false, candidate, "lobby", CERTIFICATE, random.Random(secret).randbytes)  # type: ignore[arg-type]
-        again._spake.outbound_message = attacker._spake.outbound_message  # he did send that
+        again._spake.outbound_message = attacker._spake.outbound_message  # the attacker did send that
         keys = again.finish(victim.element)
         if keys.relay == proof.relay or keys.device == proof.device:
             fitting.append(candidate)
@@ -79,7 +79,7 @@ def test_codes_are_six_digits_without_favourites() -> None:
     counts = [sum(code[place] == digit for code in codes) for place in range(6) for digit in "0123456789"]
     assert min(counts) > 1_800 and max(counts) < 2_200
     draws = iter([b"\xff\xff\xff\xff", (999_999).to_bytes(4, "big")])
-    assert new_code(lambda _: next(draws)) == "999999"  # what would favour some codes is drawn anew
+    assert new_code(lambda _: next(draws)) == "999999"  # biased values are drawn again
     assert not any(is_code(text) for text in ("12345", "1234567", "12345a", "١٢٣٤٥٦", ""))
 
 

@@ -1,4 +1,4 @@
-"""Each way in which certificates and keys are wrong has a text that says what to do."""
+"""Each fault of certificates and keys has a text that states the remedy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SETTINGS = ("cert", "key")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good files, and files that are wrong in one way each."""
+    """Good files, and files with one fault each."""
     folder = tmp_path_factory.mktemp("pem")
     make_pem_files(folder)
     return folder
 
 
 def make_pem_files(folder: Path) -> None:
-    """`good` and `other` are pairs of `authority`; the rest is wrong as its name says."""
+    """`good` and `other` are pairs of `authority`; the other files have the fault in their name."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_no_wrong_file(files: Path) -> None:
 
 
 def test_a_token_file_without_a_token_is_not_quoted(files: Path) -> None:
-    """What it holds may be a secret nevertheless."""
+    """Its content may be a secret nevertheless."""
     (files / "two").write_text("secret words\n")
     with pytest.raises(PemError, match=r"^token: .*/two holds no token") as caught:
         read_token("token", files / "two")
@@ -94,7 +94,7 @@ def test_a_token_file_without_a_token_is_not_quoted(files: Path) -> None:
     ],
 )
 def test_a_wrong_pair_is_refused(files: Path, certificate: str, key: str, text: str) -> None:
-    """The text names the setting at fault, the file, and what to do."""
+    """The text names the faulty setting, the file and the remedy."""
     with pytest.raises(PemError, match=text):
         read_key_pair(SETTINGS, files / certificate, files / key, now_s())
 
@@ -113,7 +113,7 @@ def test_wrong_authorities_are_refused(files: Path, name: str, text: str) -> Non
     ("days", "text"), [(3, r"cert: .*/good\.pem has expired on .*clock says"), (-3, r"cert: .*/good\.pem is not valid before .*clock says")]
 )
 def test_a_certificate_out_of_its_time_is_refused(files: Path, days: int, text: str) -> None:
-    """And so are authorities of which none counts."""
+    """And so are authorities without a valid certificate."""
     then_s = now_s() + days * DAY_S
     with pytest.raises(PemError, match=text):
         read_key_pair(SETTINGS, files / "good.pem", files / "good.key", then_s)
@@ -131,13 +131,13 @@ def test_a_clock_that_was_never_set_is_not_the_certificates_fault(files: Path) -
 
 @pytest.mark.parametrize(("left_days", "stage", "warns"), [(31, 0, False), (29, 1, True), (8, 1, True), (6, 2, True)])
 def test_expiry_is_told_in_time(left_days: int, stage: int, warns: bool) -> None:
-    """30 and 7 days before."""
+    """Reported 30 and 7 days before."""
     validity = Validity(0, left_days * DAY_S)
     assert (validity.stage(0), bool(validity.warning(0))) == (stage, warns)
 
 
 @pytest.mark.parametrize("der", [b"", b"0", b"0\x03\x02\x01\x01", b"0\x80", b"\x30\x82\xff\xff" + bytes(100)])
 def test_dates_of_what_is_no_certificate(der: bytes) -> None:
-    """Damaged ones are refused, whatever they are damaged to."""
+    """Damaged files are refused, whatever the damage."""
     with pytest.raises(ValueError):
         validities(ssl.DER_cert_to_PEM_cert(der).encode())

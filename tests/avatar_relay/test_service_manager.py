@@ -1,4 +1,4 @@
-"""What systemd is told, on a real socket."""
+"""Notifications to systemd, on a real socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def heard(systemd: socket.socket) -> list[str]:
-    """All that was told by now."""
+    """Return everything received so far."""
     states = []
     while True:
         try:
@@ -31,12 +31,12 @@ def heard(systemd: socket.socket) -> list[str]:
 
 
 def manager(systemd: socket.socket, **more: str) -> ServiceManager:
-    """As systemd starts us."""
+    """A manager with the environment set by systemd."""
     return ServiceManager({"NOTIFY_SOCKET": systemd.getsockname(), **more})
 
 
 def test_states_arrive(systemd: socket.socket) -> None:
-    """Word for word."""
+    """Compared exactly."""
     told = manager(systemd)
     told.tell("READY=1")
     told.tell("STOPPING=1")
@@ -52,20 +52,20 @@ def test_abstract_sockets_are_understood() -> None:
 
 
 def test_without_systemd_nothing_happens() -> None:
-    """Nor where its socket is gone."""
+    """Nor if its socket is gone."""
     ServiceManager({}).tell("READY=1")
     ServiceManager({"NOTIFY_SOCKET": "/nowhere/notify"}).tell("READY=1")
     assert ServiceManager({"WATCHDOG_USEC": "1000000"}).watchdog_us == 0
 
 
 def test_the_watchdog_may_be_for_another_process(systemd: socket.socket) -> None:
-    """A child must not beat for its parent."""
+    """A child must not send watchdog pings for its parent."""
     assert manager(systemd, WATCHDOG_USEC="4000000").watchdog_us == 4_000_000
     assert manager(systemd, WATCHDOG_USEC="4000000", WATCHDOG_PID="1").watchdog_us == 0
 
 
 def test_the_heart_beats_while_all_parts_live(systemd: socket.socket) -> None:
-    """A quarter of the watchdog's time apart; a part that is stuck for half of it stops the heart, until it is back."""
+    """Sent at a quarter of the watchdog's interval; a part stuck for half of it stops the pings until it recovers."""
     now = [0]
     heart = Heart(manager(systemd, WATCHDOG_USEC="4000000"), ("link", "face"), lambda: now[0])
     for now[0] in range(0, 3_000_001, 100_000):

@@ -1,4 +1,4 @@
-"""Off by default, W3C context there and back, and stages that end in segments."""
+"""Tracing: off by default, W3C context in both directions, and stages split into segments."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ PARENT = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ],
 )
 def test_the_standard_variables_decide(environment: dict[str, str], asked: bool) -> None:
-    """Export is on where an exporter or an endpoint is named, and off where the SDK is disabled."""
+    """Export is on if an exporter or an endpoint is named, and off if the SDK is disabled."""
     assert bool(exporter_names(environment, "TRACES")) is asked
 
 
 def test_off_imports_no_sdk() -> None:
-    """Where nothing is asked for the SDK is not loaded, and spans are not recorded."""
+    """If no export is requested, the SDK is not loaded, and spans are not recorded."""
     code = "import sys; from avatar_relay.tracing import start_telemetry; t = start_telemetry('a', 'b', 'c', {}); "
     code += "assert not t.enabled; t.shutdown(); print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
@@ -59,7 +59,7 @@ def test_off_imports_no_sdk() -> None:
 
 
 def test_context_goes_there_and_back() -> None:
-    """A span under a remote parent is in its trace, and what it sends along names itself."""
+    """A span under a remote parent is in its trace, and the context it sends names itself."""
     told = listen()
     stage = Stage(told.telemetry.tracer, "relay.receive", parent_from(PARENT), 1_000_000)
     sent = context_of(stage.span)
@@ -72,14 +72,14 @@ def test_context_goes_there_and_back() -> None:
 
 
 def test_trace_that_is_sampled_off_has_no_id() -> None:
-    """Nobody would find it."""
+    """Nobody could find the trace."""
     parts = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
     assert trace_id_of(TraceContext(parts + "01")) == trace_id_of(TraceContext(parts + "03")) == "0af7651916cd43dd8448eb211c80319c"
     assert trace_id_of(TraceContext(parts + "00")) == trace_id_of(TraceContext("nonsense")) == ""
 
 
 def test_nonsense_is_no_parent() -> None:
-    """A context that cannot be read begins a trace of its own."""
+    """An unreadable context starts a new trace."""
     told = listen()
     Stage(told.telemetry.tracer, "x", parent_from(TraceContext("nonsense", "\n")), 0).end(1)
     assert told.spans()[0].parent is None
@@ -87,14 +87,14 @@ def test_nonsense_is_no_parent() -> None:
 
 
 def test_the_callers_active_span_is_joined() -> None:
-    """The publisher library takes the span that is active in its caller's program, and nothing if none is."""
+    """The publisher library uses the active span of its caller's program, if any."""
     assert current_context() == TraceContext()
     with listen().telemetry.tracer.start_as_current_span("answer") as span:
         assert current_context() == context_of(span)
 
 
 def test_a_long_stage_is_told_in_segments() -> None:
-    """After `SEGMENT_US` a span ends OK and the next one, linked to it, goes on: nothing waits for a stream to end."""
+    """After `SEGMENT_US` a span ends OK and the next one, linked to it, continues: nothing waits for a stream to end."""
     told = listen()
     stage = Stage(told.telemetry.tracer, "device.play", Context(), 0)
     for second in range(150):
@@ -109,14 +109,14 @@ def test_a_long_stage_is_told_in_segments() -> None:
 
 
 def wait_for_exports() -> None:
-    """Wait for what `shutdown` left behind: the SDK's retries use the global `random`, which other tests must have for themselves."""
+    """Wait for exports left over by `shutdown`: the SDK's retries use the global `random`, which other tests need."""
     for thread in threading.enumerate():
         if thread.name.startswith(("Otel", "telemetry-shutdown")):
             thread.join(15)
 
 
 def test_one_payload_in_so_many_on_request() -> None:
-    """Off unless asked for; nonsense is told in the log and leaves it off."""
+    """Off by default; an invalid value is logged and leaves it off."""
     asked = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     every = [start_telemetry("a", "b", "c", {**asked, **more}) for more in ({}, {TRACE_EVERY: "100"}, {TRACE_EVERY: "-1"})]
     for telemetry in every:
@@ -126,7 +126,7 @@ def test_one_payload_in_so_many_on_request() -> None:
 
 
 def test_a_silent_collector_holds_up_no_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that takes connections and never answers: `shutdown` keeps its bound, whatever the SDK still tries."""
+    """A collector that accepts connections and never answers: `shutdown` keeps its bound, whatever the SDK still retries."""
     monkeypatch.setattr(tracing, "SHUTDOWN_S", 0.2)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -1,4 +1,4 @@
-"""Rows of blendshape weights as they travel."""
+"""Rows of blendshape weights in their wire format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from avatar_relay.weights import WeightsError
 @given(st.integers(1, 60), st.integers(0, 20), st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_rows_come_back(names: int, rows: int, seed: int) -> None:
-    """What is written is read, whatever the width."""
+    """Written rows are read back, for any width."""
     array = np.random.default_rng(seed).random((rows, names), np.float32)
     data = weights.write(array)
     assert weights.count_keyframes(data, names) == rows
@@ -40,13 +40,13 @@ def test_bytes_are_little_endian_float32() -> None:
     ],
 )
 def test_what_can_not_be_read_says_why(data: bytes, names: int, text: str) -> None:
-    """Each fault has a text of its own."""
+    """Each fault has its own text."""
     with pytest.raises(WeightsError, match=text):
         weights.read(data, names)
 
 
 def test_one_row_alone_is_not_rows() -> None:
-    """Writing takes a matrix."""
+    """A matrix is required."""
     with pytest.raises(WeightsError, match="two dimensions"):
         weights.write([1.0, 2.0])
 

@@ -1,4 +1,4 @@
-"""The tables of the wire name every message and every field."""
+"""The tables of the wire format contain every message and every field."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ TO_PUBLISHER: tuple[m.ToPublisher, ...] = (
 
 
 def read_request(message: publisher_service_pb2.PublishRequest) -> m.AtRelay | None:
-    """Without its bytes, as which only media could leave."""
+    """Read a request, ignoring its bytes, which only media would forward."""
     return wire.publish_request_from_wire(message, b"")
 
 
@@ -133,7 +133,7 @@ LEGS = [
 
 @pytest.mark.parametrize(("samples", "union", "protobuf", "to_wire", "from_wire"), LEGS)
 def test_every_message_survives_the_wire(samples: Any, union: Any, protobuf: Any, to_wire: Any, from_wire: Any) -> None:
-    """All members of the union, and all of the `oneof`, with all of their fields."""
+    """All members of the union and of the `oneof`, with all fields."""
     assert {type(sample) for sample in samples} == set(get_args(union))
     encoded = [to_wire(sample) for sample in samples]
     assert {message.WhichOneof("message") for message in encoded} >= {field.name for field in protobuf.DESCRIPTOR.fields} - {"joined"}
@@ -143,7 +143,7 @@ def test_every_message_survives_the_wire(samples: Any, union: Any, protobuf: Any
 
 @pytest.mark.parametrize(("samples", "union", "protobuf", "to_wire", "from_wire"), LEGS)
 def test_no_field_of_the_wire_is_forgotten(samples: Any, union: Any, protobuf: Any, to_wire: Any, from_wire: Any) -> None:
-    """Between them, the samples set each field of each protobuf message."""
+    """Together, the samples set each field of each protobuf message."""
     del union, from_wire
     used = {field.name: set[str]() for field in protobuf.DESCRIPTOR.fields}
     for sample in samples:
@@ -156,7 +156,7 @@ def test_no_field_of_the_wire_is_forgotten(samples: Any, union: Any, protobuf: A
 
 
 def test_a_welcome_without_volume_is_full_volume() -> None:
-    """Which is what a device plays at if it is told nothing."""
+    """This is a device's volume if none is sent."""
     message = device_service_pb2.AttachResponse(welcome=device_service_pb2.Welcome(session_token="t"))
     read = wire.attach_response_from_wire(message)
     assert isinstance(read, m.Welcome)
@@ -164,7 +164,7 @@ def test_a_welcome_without_volume_is_full_volume() -> None:
 
 
 def test_an_unknown_player_event_keeps_its_id() -> None:
-    """A later version may know more events; each must be acknowledged."""
+    """A later version may have more events; each must be acknowledged."""
     message = device_service_pb2.AttachRequest()
     message.event.event_id = 5
     message.event.conversation_id = "c"
@@ -172,7 +172,7 @@ def test_an_unknown_player_event_keeps_its_id() -> None:
 
 
 def test_joined_messages_of_device_and_relay_are_each_their_own() -> None:
-    """In order; what is already encoded is joined as it is."""
+    """In order; already encoded messages are joined unchanged."""
     request = wire.attach_request_to_wire(*TO_RELAY[1:17])
     assert tuple(wire.attach_request_from_wire(one) for one in wire.attach_requests_in(request)) == TO_RELAY[1:17]
     encoded = [wire.attach_response_to_wire(message).SerializeToString() for message in TO_DEVICE[:16]]
@@ -183,7 +183,7 @@ def test_joined_messages_of_device_and_relay_are_each_their_own() -> None:
 
 
 def test_too_many_joined_messages_of_device_or_relay_are_refused() -> None:
-    """Joined ones in joined ones are not known at all."""
+    """Nested joined messages are unknown."""
     many = wire.attach_request_to_wire(*[m.Ping(1, 2)] * 17)
     with pytest.raises(wire.WireError, match=r"joined\.requests has 17 entries"):
         wire.attach_requests_in(many)
@@ -202,7 +202,7 @@ def test_joined_requests_are_each_their_own_message() -> None:
 
 
 def test_moods_that_are_not_known_are_neutral_and_odd_intensities_are_refused() -> None:
-    """A later version may have more moods; a conversation does not fail for one."""
+    """A later version may have more moods; they must not fail a conversation."""
     message = open_to_wire(OPEN)
     message.expression.preset = 99  # type: ignore[assignment]
     assert open_from_wire(message).expression == Expression(ExpressionPreset.NEUTRAL, 0.25)

@@ -1,4 +1,4 @@
-"""Each repeated field, text, name and id has a limit of its own: what is beyond it is refused or cut off before it is kept."""
+"""Each repeated field, text, name and id has its own limit: anything beyond it is refused or cut off before it is stored."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_relays(response: device_pb.AttachResponse) -> None:
 
 
 def test_texts_are_cut_on_entry() -> None:
-    """What people read may be cut off: it need not end a stream."""
+    """Texts for people may be cut off: they need not end a stream."""
     event = pb.PlayerEvent(event_id=1, conversation_id="c", device_id=LONG, finished=pb.PlaybackFinished(reason=LONG))
     read = wire.attach_request_from_wire(device_pb.AttachRequest(event=event))
     assert isinstance(read, m.PlayerEvent)
@@ -119,7 +119,7 @@ def packed(message: Any) -> any_pb2.Any:
 
 @pytest.mark.parametrize("seconds", [-1, 315_576_000_000])
 def test_details_are_bounded_and_may_be_damaged(seconds: int) -> None:
-    """A hint of ten thousand years could not be told to the next one; many details would cost time; half a detail is none."""
+    """A hint of ten thousand years cannot be forwarded; many details would cost time; an incomplete detail is ignored."""
     retry = packed(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds)))
     damaged = any_pb2.Any(type_url="type.googleapis.com/google.rpc.BadRequest", value=b"\xff")
     late = packed(error_details_pb2.ErrorInfo(reason="NO_AUDIO"))

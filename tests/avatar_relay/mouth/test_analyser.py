@@ -1,4 +1,4 @@
-"""The mouth from the sound alone."""
+"""Mouth motion derived from sound alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def analysed(samples: Floats, rate_hz: int, block: int = 4_000) -> Mouths:
-    """All mouths of some samples."""
+    """Return all mouths for some samples."""
     analyser = MouthAnalyser(rate_hz, -12.0)
     mouths = [analyser.push(samples[start : start + block]) for start in range(0, samples.size, block)]
     return np.vstack([*mouths, analyser.finish()])
@@ -49,7 +49,7 @@ def test_round_and_spread_vowels() -> None:
 
 
 def test_silence_is_rest() -> None:
-    """Digital silence, and the hiss of a quiet room."""
+    """Digital silence, and the noise of a quiet room."""
     hiss = np.random.default_rng(5).normal(size=16_000) * 10 ** (-65 / 20)
     for samples in (np.zeros(16_000), hiss):
         assert (lip_opening(to_weights(analysed(samples, 16_000))) < SHUT_BELOW).all()
@@ -58,7 +58,7 @@ def test_silence_is_rest() -> None:
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=10), st.sampled_from([8_000, 16_000, 22_050, 48_000]))
 @settings(max_examples=30, deadline=None)
 def test_mouths_do_not_depend_on_how_samples_come(lengths: list[int], rate_hz: int) -> None:
-    """Cut anywhere: the same mouths, one for each 1/30 s of sound, given at most `LATENCY_S` after their moment."""
+    """Cut anywhere: the same mouths, one per 1/30 s of sound, returned at most `LATENCY_S` after their time."""
     samples = speech_like(sum(lengths) / rate_hz, rate_hz) / 32_768
     analyser = MouthAnalyser(rate_hz, -12.0)
     mouths: list[Mouths] = []
@@ -77,7 +77,7 @@ def test_mouths_do_not_depend_on_how_samples_come(lengths: list[int], rate_hz: i
 
 
 def test_no_sound_at_all() -> None:
-    """Nothing in, nothing out."""
+    """No input, no output."""
     assert MouthAnalyser(16_000).finish().shape == (0, MOUTH_SIZE)
 
 
@@ -85,7 +85,7 @@ def test_no_sound_at_all() -> None:
     "samples", [np.ones(16_000), np.tile([1.0, -1.0], 8_000), np.eye(1, 16_000, 8_000)[0]], ids=["dc", "nyquist", "click"]
 )
 def test_strange_sound_is_harmless(samples: Floats) -> None:
-    """Whatever comes, mouths are between 0 and 1."""
+    """For any input, mouths are between 0 and 1."""
     mouths = analysed(samples, 16_000)
     assert np.isfinite(mouths).all()
     assert 0.0 <= mouths.min() <= mouths.max() <= 1.0

@@ -1,4 +1,4 @@
-"""What the ear of the analyser hears."""
+"""The acoustic features of the analyser."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_bands(band: int) -> None:
 
 
 def test_silence() -> None:
-    """Nothing is heard, nothing divides by zero."""
+    """No sound is detected, and nothing divides by zero."""
     features = features_of(np.zeros(8_000), 16_000)
     np.testing.assert_array_equal(features.level_db, SILENCE_DB)
     np.testing.assert_array_equal(features.voicing, 0.0)
@@ -72,7 +72,7 @@ def test_voicing_tells_a_voice_from_a_hiss() -> None:
 @pytest.mark.parametrize("rate_hz", [16_000, 22_050, 48_000])
 @pytest.mark.parametrize(("f1_hz", "f2_hz"), [(300, 2_200), (700, 1_200), (450, 900), (550, 1_800)])
 def test_formants(rate_hz: int, f1_hz: float, f2_hz: float) -> None:
-    """Those of a made vowel are found, within the distance of its harmonics."""
+    """Those of a synthetic vowel are found, within the distance of its harmonics."""
     features = features_of(vowel(f1_hz, f2_hz, rate_hz), rate_hz)[10:-10]
     assert np.median(features.f1_hz) == pytest.approx(f1_hz, abs=90)
     assert np.median(features.f2_hz) == pytest.approx(f2_hz, abs=150)

@@ -1,4 +1,4 @@
-"""The mouth from sound in real time."""
+"""Mouth motion from sound in real time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def analysed(samples: Floats, rate_hz: int, lengths: list[int] | None = None) -> Mouths:
-    """All mouths of some samples, in pieces of these lengths over and over."""
+    """Return all mouths for some samples, in pieces of these lengths, repeated."""
     analyser = LiveMouthAnalyser(rate_hz)
     found, start, index = [], 0, 0
     while start < samples.size:
@@ -43,13 +43,13 @@ def test_open_in_vowels_shut_in_silence(rate_hz: int) -> None:
 @given(st.lists(st.integers(1, 5_000), min_size=1, max_size=10), st.sampled_from([8_000, 16_000, 22_050, 48_000]))
 @settings(max_examples=15, deadline=None)
 def test_mouths_do_not_depend_on_how_samples_come(lengths: list[int], rate_hz: int) -> None:
-    """To the last bit that rounding leaves."""
+    """Equal up to rounding."""
     samples = speech_like(1.0, rate_hz) / 32_768
     np.testing.assert_allclose(analysed(samples, rate_hz, lengths), analysed(samples, rate_hz), atol=1e-9)
 
 
 def test_a_mouth_takes_no_more_sound_than_it_says() -> None:
-    """Not 40 ms beyond its moment."""
+    """At most 40 ms beyond its time."""
     assert LOOK_AHEAD_S <= 0.04
     analyser, samples, count = LiveMouthAnalyser(16_000), speech_like(1.0, 16_000) / 32_768, 0
     for start in range(0, samples.size, 16):

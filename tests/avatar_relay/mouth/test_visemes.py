@@ -1,4 +1,4 @@
-"""Phonemes and the mouths that say them."""
+"""Phonemes and their mouth shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def opening(ipa: str) -> float:
 
 @pytest.mark.parametrize("ipa", ["p", "b", "m", "pʰ", "mː", "bʲ", "ˈm"])
 def test_bilabials_close_the_lips(ipa: str) -> None:
-    """Length, stress and other marks change nothing."""
+    """Length, stress and other marks have no effect."""
     assert visemes_of(ipa)[0] is LIPS_TOGETHER
     assert is_bilabial(ipa)
     assert opening(ipa) < SHUT_BELOW
@@ -24,7 +24,7 @@ def test_bilabials_close_the_lips(ipa: str) -> None:
 
 @pytest.mark.parametrize("ipa", ["a", "ɑː", "iː", "u", "ə", "ɚ"[:1], "ɛ̃", "oʊ", "ˈɑː"])
 def test_vowels_open_the_lips(ipa: str) -> None:
-    """All vowels are seen to be open."""
+    """All vowels are visibly open."""
     assert opening(ipa) > OPEN_FROM
     assert not is_bilabial(ipa)
 
@@ -36,7 +36,7 @@ def test_open_vowels_open_further() -> None:
 
 @pytest.mark.parametrize("ipa", ["", "ː", " ", "ˈ"])
 def test_pause(ipa: str) -> None:
-    """What has no letter is a pause."""
+    """A symbol without a letter is a pause."""
     assert visemes_of(ipa) == (SILENCE,)
 
 
@@ -46,7 +46,7 @@ def test_diphthong_has_two_mouths() -> None:
 
 
 def test_affricate_is_its_fricative() -> None:
-    """The tongue's tip does not show."""
+    """The tip of the tongue is not visible."""
     assert visemes_of("tʃ") == visemes_of("ʃ")
     assert visemes_of("dʒ") == visemes_of("ʒ")
 
@@ -76,7 +76,7 @@ def test_unknown_letter_is_said_in_the_middle() -> None:
     ],
 )
 def test_a_phoneme_without_a_viseme_is_shaped_by_its_class(ipa: str, like: str) -> None:
-    """A variant, a letter with a mark, a second articulation that comes alone."""
+    """A variant, a letter with a mark, a secondary articulation alone."""
     assert visemes_of(ipa) == visemes_of(like)
     assert unknown_letters(ipa) == ""
 

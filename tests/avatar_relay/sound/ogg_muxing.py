@@ -1,4 +1,4 @@
-"""Ogg Opus streams taken apart, and put together as other muxers do, or as none should."""
+"""Splits Ogg Opus streams, and joins them like other muxers do, or incorrectly."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from avatar_relay.sound.opus import packet_frames
 
 CONTINUED, FIRST, LAST = 1, 2, 4
 Granule = Callable[[int, int, bool], int]
-"""From the frames up to a page's end, the packets up to there and whether it is the last one, to its granule position."""
+"""Maps the frames up to a page's end, the packets up to there and whether it is the last page, to its granule position."""
 
 
 def split_pages(stream: bytes) -> list[bytes]:
-    """The pages of an undamaged Ogg stream."""
+    """Return the pages of an undamaged Ogg stream."""
     pages = []
     while stream:
         lacing = stream[27 : 27 + stream[26]]
@@ -25,14 +25,14 @@ def split_pages(stream: bytes) -> list[bytes]:
 
 
 def make_page(packets: Sequence[bytes], *, granule: int = 0, sequence: int = 0, serial: int = 1, flags: int = 0) -> bytes:
-    """A page that holds whole packets."""
+    """Return a page with complete packets."""
     lacing = b"".join(b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255]) for packet in packets)
     header = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, granule, serial, sequence, 0, len(lacing)) + lacing
     return with_checksum(header + b"".join(packets))
 
 
 def with_checksum(page: bytes) -> bytes:
-    """The page with a right checksum."""
+    """Return the page with a correct checksum."""
     page = page[:22] + bytes(4) + page[26:]
     return page[:22] + page_checksum(page).to_bytes(4, "little") + page[26:]
 
@@ -40,12 +40,12 @@ def with_checksum(page: bytes) -> bytes:
 def opus_head(
     *, channels: int = 1, pre_skip_frames: int = 312, gain_q8: int = 0, version: int = 1, mapping_family: int = 0, table: bytes = b""
 ) -> bytes:
-    """The first packet of an Ogg Opus stream."""
+    """Return the first packet of an Ogg Opus stream."""
     return struct.pack("<8sBBHIhB", b"OpusHead", version, channels, pre_skip_frames, 48_000, gain_q8, mapping_family) + table
 
 
 class TakenApart:
-    """An Ogg Opus stream by packets; `mux` puts it together again."""
+    """The packets of an Ogg Opus stream; `mux` joins them again."""
 
     def __init__(self, stream: bytes) -> None:
         assembler, packets, granule = PacketAssembler(1 << 20), list[bytes](), 0
@@ -60,7 +60,7 @@ class TakenApart:
         """Frames in all packets, pre-skip included."""
 
     def right_granule(self, frames: int, packets: int, last: bool) -> int:
-        """What its own muxer wrote, or could have."""
+        """The granule position its own muxer wrote, or could have written."""
         return min(frames, self.end) if last else frames
 
     def mux(
@@ -76,7 +76,7 @@ class TakenApart:
         tags_flags: int = 0,
         serial: int = 7,
     ) -> bytes:
-        """A stream of its packets; `behind` are more packets on the last page."""
+        """Return a stream of its packets; `behind` are extra packets on the last page."""
         parts = [make_page([head or self.head], serial=serial, flags=FIRST)]
         if tags:
             parts.append(make_page([self.tags], sequence=1, serial=serial, flags=tags_flags))

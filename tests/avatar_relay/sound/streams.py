@@ -1,4 +1,4 @@
-"""Beginnings of containers, and WAV files, made by hand."""
+"""Hand-made beginnings of containers, and WAV files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wav(
     after: bytes = b"",
     extensible: bool = False,
 ) -> bytes:
-    """A WAV whose sizes are what they should be, or said otherwise; chunks may lie before and behind the samples."""
+    """A WAV with correct or given sizes; chunks may precede and follow the samples."""
     block = channels * bits // 8
     format_ = struct.pack("<HHIIHH", 0xFFFE if extensible else encoding, channels, rate_hz, rate_hz * block, block, bits)
     if extensible:

@@ -1,4 +1,4 @@
-"""What is declared as PCM and is something else; WAV is stripped to exactly the samples within."""
+"""Sound declared as PCM that is something else; WAV is reduced to exactly its samples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHOLE = {
 
 
 def through(*chunks: bytes) -> bytes:
-    """What comes out of a border."""
+    """Return the output of a border."""
     border = SampleBorder(PCM_16K)
     return b"".join([border.take(chunk) for chunk in chunks]) + border.finish()
 
@@ -39,7 +39,7 @@ def through(*chunks: bytes) -> bytes:
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("size", [1, 7, 44, 1_000, 3_200, 1 << 20])
 def test_a_wav_is_stripped_however_it_is_cut(name: str, size: int) -> None:
-    """Exactly the samples within."""
+    """Exactly the contained samples."""
     data = WHOLE[name]
     if name == "another follows it" and size < 12:
         pytest.skip("a WAV behind another is known by its first 12 bytes, where a chunk begins or within one")
@@ -49,7 +49,7 @@ def test_a_wav_is_stripped_however_it_is_cut(name: str, size: int) -> None:
 @pytest.mark.parametrize("after", [b"", TAG])
 @pytest.mark.parametrize("data_size", [None, *UNKNOWN_SIZES])
 def test_each_chunk_with_a_header_of_its_own(after: bytes, data_size: int | None) -> None:
-    """As services do that make a file of each sentence. Behind samples without end a chunk cannot be told from samples."""
+    """As from services that make a file of each sentence. After samples of unknown length a chunk cannot be told from samples."""
     if after and data_size is not None:
         after = b""
     chunks = [wav(SAMPLES[at : at + 3_200], after=after, data_size=data_size) for at in range(0, len(SAMPLES), 3_200)]
@@ -57,7 +57,7 @@ def test_each_chunk_with_a_header_of_its_own(after: bytes, data_size: int | None
 
 
 def test_a_header_alone_then_samples() -> None:
-    """As services do that stream."""
+    """As from streaming services."""
     header = wav(b"", data_size=0xFFFFFFFF)
     assert through(header, SAMPLES[:3_200], SAMPLES[3_200:]) == SAMPLES
 
@@ -79,7 +79,7 @@ def test_a_header_alone_then_samples() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_contradicts_the_declaration_is_refused(data: bytes, what: str) -> None:
-    """With what it is and what was declared; and so is all that follows, however it is cut."""
+    """The error names the actual and the declared format; all later chunks are refused too, however they are cut."""
     for size in (len(data), 7):
         border = SampleBorder(PCM_16K)
         told: list[str] = []
@@ -96,7 +96,7 @@ def test_what_contradicts_the_declaration_is_refused(data: bytes, what: str) -> 
 
 
 def test_a_later_chunk_of_another_format_is_refused() -> None:
-    """RIFF is looked at in each chunk, everything else at the start only."""
+    """RIFF is detected in each chunk, everything else at the start only."""
     border = SampleBorder(PCM_16K)
     assert border.take(SAMPLES) == SAMPLES
     for container, beginning in BEGINNINGS.items():
@@ -112,13 +112,13 @@ def test_a_later_chunk_of_another_format_is_refused() -> None:
     st.lists(st.integers(0, 300), max_size=9),
 )
 def test_all_else_goes_on_byte_for_byte(data: bytes, cuts: list[int]) -> None:
-    """Also what begins like a container, and is too short to be one."""
+    """Including data that begins like a container and is too short to be one."""
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     assert through(*(data[start:end] for start, end in itertools.pairwise(edges))) == data
 
 
 def test_streams_of_their_own_kind() -> None:
-    """Ogg may be Ogg, also behind an ID3 tag; bare packets are no container; what is not clear is let through."""
+    """Ogg may be Ogg, also after an ID3 tag; bare packets must not be a container; unclear data is accepted."""
     for codec, welcome in ((Codec.OGG_OPUS, {Container.OGG, Container.ID3}), (Codec.OPUS, set())):
         for container, beginning in BEGINNINGS.items():
             border = StreamBorder(AudioFormat(codec))

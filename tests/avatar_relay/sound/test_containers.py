@@ -1,4 +1,4 @@
-"""Containers are known by their first bytes, and PCM is never taken for one."""
+"""Containers are detected by their first bytes, and PCM is never mistaken for one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_BYTES = sorted({beginning[0] for beginning in BEGINNINGS.values()})
 
 @pytest.mark.parametrize("container", BEGINNINGS)
 def test_each_is_known_and_a_part_of_it_is_undecided(container: Container) -> None:
-    """However little of it came, it is never taken for PCM; more of it never changes the verdict."""
+    """A beginning of any length is never mistaken for PCM; more data never changes the verdict."""
     beginning = BEGINNINGS[container]
     verdicts = [sniff(beginning[:size]) for size in range(len(beginning) + 1)]
     decided = verdicts.index(container)
@@ -50,7 +50,7 @@ def test_each_is_known_and_a_part_of_it_is_undecided(container: Container) -> No
     ids=lambda head: head[:8].hex(),
 )
 def test_what_only_looks_like_one_is_none(head: bytes) -> None:
-    """A mark alone does not do."""
+    """A magic number alone is not enough."""
     assert sniff(head) is None
 
 
@@ -61,7 +61,7 @@ def test_bit_rate_may_change_between_frames() -> None:
 
 
 def test_length_of_an_id3_tag() -> None:
-    """Seven bits a byte; a footer counts."""
+    """Seven bits per byte; a footer is included."""
     assert id3_bytes(b"ID3\x04\0\0\0\0\x02\x01") == 10 + 257
     assert id3_bytes(b"ID3\x04\0\x10\0\0\x02\x01") == 20 + 257
 
@@ -69,14 +69,14 @@ def test_length_of_an_id3_tag() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(FIRST_BYTES), st.binary(max_size=5_000))
 def test_noise_is_none_and_is_decided_in_time(first: int, rest: bytes) -> None:
-    """Also if the first byte is one of a mark."""
+    """Also if the first byte is that of a magic number."""
     head = bytes([first]) + rest
     assert sniff(head) in (None, Container.UNDECIDED)
     assert sniff(head + bytes(HEAD_BYTES)) is not Container.UNDECIDED
 
 
 def windows(samples: NDArray[np.int16], step_bytes: int) -> Iterator[bytes]:
-    """Those windows at every so many bytes whose first bytes do not rule a container out."""
+    """Return the windows at a fixed step whose first bytes do not exclude a container."""
     data = np.frombuffer(samples.astype("<i2").tobytes(), np.uint8)
     starts = data[:-8:step_bytes]
     marked = np.isin(starts, FIRST_BYTES)
@@ -89,7 +89,7 @@ def windows(samples: NDArray[np.int16], step_bytes: int) -> Iterator[bytes]:
 
 
 def sounds(seconds: int) -> dict[str, NDArray[np.int16]]:
-    """PCM of all kinds, made here."""
+    """Return generated PCM of all kinds."""
     chance, frames = np.random.default_rng(5), seconds * 16_000
     time = np.arange(frames) / 16_000
     envelope = np.abs(np.sin(2 * np.pi * 1.3 * time)) ** 3
@@ -106,7 +106,7 @@ def sounds(seconds: int) -> dict[str, NDArray[np.int16]]:
 
 
 def refused(samples: NDArray[np.int16], step_bytes: int) -> list[Container]:
-    """Windows that are taken for a container."""
+    """Return the windows detected as a container."""
     verdicts = (sniff(window) for window in windows(samples, step_bytes))
     return [verdict for verdict in verdicts if verdict not in (None, Container.UNDECIDED)]
 

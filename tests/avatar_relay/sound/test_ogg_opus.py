@@ -41,7 +41,7 @@ def _within_one_step(heard: Pcm, wanted: Pcm) -> bool:
 
 @pytest.fixture(scope="module")
 def short_pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Pcm]:
-    """1.2 s in pages of 40 ms, and what opusdec makes of it."""
+    """1.2 s in pages of 40 ms, and its decoding by opusdec."""
     need_opus_tools()
     folder = tmp_path_factory.mktemp("ogg")
     stream = encode(folder, tones(1.2), "--max-delay", "40")
@@ -60,7 +60,7 @@ def short_pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Pcm]:
     ids=["default", "short pages", "2.5 ms", "60 ms at 12 kbit/s", "clipping"],
 )
 def test_equals_opusdec(options: tuple[str, ...], amplitude: float, tmp_path: Path) -> None:
-    """Cut anywhere, a stream decodes to what opusdec gives: pre-skip and the padding at the end are gone."""
+    """Cut anywhere, a stream decodes like in opusdec: pre-skip and the padding at the end are removed."""
     need_opus_tools()
     samples = tones(1.234, amplitude=amplitude)
     stream = encode(tmp_path, samples, *options)
@@ -70,7 +70,7 @@ def test_equals_opusdec(options: tuple[str, ...], amplitude: float, tmp_path: Pa
 
 
 def test_real_speech_equals_opusdec(tmp_path: Path) -> None:
-    """The same for a recorded voice."""
+    """The same for recorded speech."""
     need_opus_tools()
     with wave.open(str(alsa_sample("Front_Center.wav"))) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
@@ -79,13 +79,13 @@ def test_real_speech_equals_opusdec(tmp_path: Path) -> None:
 
 
 def test_one_byte_at_a_time(short_pages: tuple[bytes, Pcm]) -> None:
-    """The smallest payloads there are."""
+    """The smallest possible payloads."""
     stream, wanted = short_pages
     assert _within_one_step(_decode(stream, most=1), wanted)
 
 
 def test_pages_are_given_as_they_come(short_pages: tuple[bytes, Pcm]) -> None:
-    """Samples of a page come with its last byte, not with the next page."""
+    """Samples of a page are returned with its last byte, not with the next page."""
     decoder = OggOpusReader()
     counts = [len(decoder.decode(page)) for page in split_pages(short_pages[0])]
     assert counts[:2] == [0, 0]
@@ -110,7 +110,7 @@ def test_chained_streams(short_pages: tuple[bytes, Pcm], tmp_path: Path) -> None
 
 
 def test_stereo_is_mixed_down(tmp_path: Path) -> None:
-    """A stereo stream comes out mono, as the mean of what opusdec gives."""
+    """A stereo stream is returned as mono, as the mean of opusdec's channels."""
     need_opus_tools()
     mono = tones(0.8)
     stereo = np.stack([mono, mono // 2], axis=1)
@@ -122,7 +122,7 @@ def test_stereo_is_mixed_down(tmp_path: Path) -> None:
 
 
 def test_other_streams_beside_it_are_passed_over(short_pages: tuple[bytes, Pcm]) -> None:
-    """Pages of a logical stream that is not ours, between those that are."""
+    """Pages of another logical stream between ours."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     alien = [make_page([b"\x01vorbis"], serial=9, flags=_FIRST), make_page([bytes(700)], serial=9, sequence=1)]
@@ -132,7 +132,7 @@ def test_other_streams_beside_it_are_passed_over(short_pages: tuple[bytes, Pcm])
 
 @pytest.mark.parametrize("damage", ["missing", "mutated"])
 def test_lost_page_is_filled(short_pages: tuple[bytes, Pcm], damage: str) -> None:
-    """Where a page is missing or damaged, concealment takes its place, and all after it is where it was."""
+    """Missing or damaged pages are concealed, and everything after them keeps its position."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     if damage == "missing":
@@ -147,7 +147,7 @@ def test_lost_page_is_filled(short_pages: tuple[bytes, Pcm], damage: str) -> Non
 
 
 def test_gap_that_the_caller_concealed_is_not_filled_twice(short_pages: tuple[bytes, Pcm]) -> None:
-    """The caller knew of the missing payload and concealed it: the granule position shows no gap any more."""
+    """The caller noticed the missing payload and concealed it: the granule position shows no gap any more."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     decoder = OggOpusReader()
@@ -158,7 +158,7 @@ def test_gap_that_the_caller_concealed_is_not_filled_twice(short_pages: tuple[by
 
 
 def test_cut_short(short_pages: tuple[bytes, Pcm]) -> None:
-    """A stream that ends within a page is told; all packets that came whole are heard."""
+    """A stream that ends within a page is reported; all complete packets are returned."""
     stream, wanted = short_pages
     decoder = OggOpusReader()
     pages = decoder.decode(b"".join(split_pages(stream)[:-1])[:-10])
@@ -171,7 +171,7 @@ def test_cut_short(short_pages: tuple[bytes, Pcm]) -> None:
 
 
 def test_end_without_the_last_flag(short_pages: tuple[bytes, Pcm]) -> None:
-    """A live stream that just stops at a page is no error."""
+    """A live stream that ends at a page border is not an error."""
     stream, wanted = short_pages
     heard = _decode(b"".join(split_pages(stream)[:-1]))
     assert np.array_equal(heard, wanted[: len(heard)])
@@ -192,7 +192,7 @@ def test_end_without_the_last_flag(short_pages: tuple[bytes, Pcm]) -> None:
     ],
 )
 def test_stream_that_is_refused(stream: bytes, complaint: str) -> None:
-    """What is no Opus is refused in words that say what it is."""
+    """Anything but Opus is refused with a text that names the actual format."""
     decoder = OggOpusReader()
     with pytest.raises(SoundError, match=complaint):
         decoder.decode(stream)
@@ -200,7 +200,7 @@ def test_stream_that_is_refused(stream: bytes, complaint: str) -> None:
 
 
 def test_bad_packet_in_a_good_page(short_pages: tuple[bytes, Pcm]) -> None:
-    """A packet that cannot be decoded is concealed and told; nothing else is lost."""
+    """An undecodable packet is concealed and reported; nothing else is lost."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     serial = int.from_bytes(pages[0][14:18], "little")
@@ -214,7 +214,7 @@ def test_bad_packet_in_a_good_page(short_pages: tuple[bytes, Pcm]) -> None:
 
 
 def test_concealment_after_an_error_begins_with_what_was_good(short_pages: tuple[bytes, Pcm]) -> None:
-    """A payload with a good page and a stream that cannot be: its concealment holds the good samples, and nothing is counted twice."""
+    """A payload with a good page and an invalid stream: its concealment includes the good samples, and nothing is counted twice."""
     stream, wanted = short_pages
     pages = split_pages(stream)
     decoder = OggOpusReader()
@@ -227,7 +227,7 @@ def test_concealment_after_an_error_begins_with_what_was_good(short_pages: tuple
 
 
 def test_no_page_for_long(short_pages: tuple[bytes, Pcm]) -> None:
-    """A stream that turns into something else is an error after a bounded search; a later page is found."""
+    """A stream that changes into something else is an error after a bounded search; a later page is found."""
     stream, _ = short_pages
     pages = split_pages(stream)
     decoder = OggOpusReader()
@@ -238,7 +238,7 @@ def test_no_page_for_long(short_pages: tuple[bytes, Pcm]) -> None:
 
 
 def test_packet_over_many_pages_is_bounded() -> None:
-    """A packet that never ends is kept up to the bound only."""
+    """A packet that never ends is stored up to the bound only."""
     assembler = PacketAssembler(1_000)
     pages = OggPages()
     body = b"\xff" * 255
@@ -256,7 +256,7 @@ def test_packet_over_many_pages_is_bounded() -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), changes=st.integers(1, 12))
 def test_mutated_streams_give_samples_or_an_error(short_pages: tuple[bytes, Pcm], seed: int, changes: int) -> None:
-    """Flipped, removed and repeated stretches: never a hang, never another exception, never much more than was sent."""
+    """Flipped, removed and repeated stretches: no hang, no other exception, and little more output than input."""
     stream, wanted = bytearray(short_pages[0]), short_pages[1]
     chance = random.Random(seed)
     for _ in range(changes):

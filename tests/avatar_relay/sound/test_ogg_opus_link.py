@@ -1,4 +1,4 @@
-"""What granule positions, packets and heads say, and how much of that is believed: frames heard, and what is told."""
+"""Granule positions, packets and heads, and how far they are trusted: frames returned, and irregularities reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.avatar_relay.sound.ogg_muxing import LAST, TakenApart, make_page, opu
 from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, reference, tones
 
 FRAMES = 94_123
-"""Of the clip. With the pre-skip that is 99 packets of 20 ms, of which the last one has 605 frames of padding."""
+"""Frames of the clip. With the pre-skip these are 99 packets of 20 ms; the last one has 605 frames of padding."""
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> TakenApart:
 
 @pytest.fixture(scope="module")
 def wanted(clip: TakenApart, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.int16]:
-    """What opusdec makes of it."""
+    """The clip's decoding by opusdec."""
     return reference(tmp_path_factory.mktemp("reference"), clip.mux())
 
 
 def read(stream: bytes, *, seed: int = 0, most: int = 3_000) -> tuple[NDArray[np.int16], list[str]]:
-    """A stream cut at random: what is heard, and what is told."""
+    """Read a stream cut at random; return the frames and the reports."""
     reader, cuts, pieces = OggOpusReader(), random.Random(seed), list[NDArray[np.int16]]()
     while stream:
         size = cuts.randint(1, most)
@@ -68,7 +68,7 @@ HARMLESS: dict[str, Make] = {
 
 @pytest.mark.parametrize("make", HARMLESS.values(), ids=HARMLESS.keys())
 def test_harmless(make: Make, clip: TakenApart, wanted: NDArray[np.int16]) -> None:
-    """All of it is heard, to the frame and to the sample, and nothing is told."""
+    """All of it is returned, exact to the frame and to the sample, and nothing is reported."""
     heard, told = read(make(clip))
     assert told == []
     assert len(heard) == FRAMES
@@ -130,14 +130,14 @@ IRREGULAR: dict[str, tuple[Make, int, list[str]]] = {
 
 @pytest.mark.parametrize(("make", "frames", "told"), IRREGULAR.values(), ids=IRREGULAR.keys())
 def test_irregular(make: Make, frames: int, told: list[str], clip: TakenApart) -> None:
-    """What sounds is heard, nothing is cut off, and what is wrong is told, each kind once."""
+    """All sound is returned, nothing is cut off, and faults are reported, each kind once."""
     heard, texts = read(make(clip))
     assert len(heard) == frames
     assert [words in text for words, text in zip(told, texts, strict=True)] == [True] * len(told)
 
 
 def test_every_packet_before_a_cut_is_heard(clip: TakenApart, wanted: NDArray[np.int16]) -> None:
-    """Wherever the only page with sound is cut."""
+    """For any cut of the only page with sound."""
     stream = clip.mux(per_page=200)
     ends = len(stream) - sum(map(len, clip.packets)) + np.cumsum([len(packet) for packet in clip.packets])
     for cut in range(int(ends[1]), len(stream) - 1, 701):
@@ -147,7 +147,7 @@ def test_every_packet_before_a_cut_is_heard(clip: TakenApart, wanted: NDArray[np
 
 
 def test_what_is_beyond_the_end_of_a_page_is_heard_if_the_stream_goes_on(clip: TakenApart, wanted: NDArray[np.int16]) -> None:
-    """A position a little too low, not at the end: nothing is lost for it."""
+    """A position slightly too low, not at the end, loses nothing."""
     heard, told = read(clip.mux(per_page=10, granule=lambda frames, count, last: frames - 300 * (count == 20), last_flags=0))
     assert len(heard) == clip.frames - clip.pre_skip
     assert np.abs(heard[:FRAMES].astype(int) - wanted).max() <= 1
@@ -155,7 +155,7 @@ def test_what_is_beyond_the_end_of_a_page_is_heard_if_the_stream_goes_on(clip: T
 
 
 def test_chains(clip: TakenApart, wanted: NDArray[np.int16]) -> None:
-    """Each link has its pre-skip and its end, also if one lacks the flag, or an ID3 tag lies between."""
+    """Each link has its pre-skip and its end, also if one lacks the flag, or follows an ID3 tag."""
     links = [clip.mux(last_flags=0), b"ID3\x03\0\0\0\0\0\x0a" + bytes(10), clip.mux(serial=8), clip.mux(serial=9)]
     heard, told = read(b"".join(links))
     assert told == []
@@ -184,7 +184,7 @@ def test_heads_that_are_refused(head: bytes, complaint: str) -> None:
 
 
 def test_a_stream_without_sound_is_an_error(clip: TakenApart) -> None:
-    """Told once."""
+    """Reported once."""
     reader = OggOpusReader()
     reader.decode(make_page([clip.head], flags=2) + make_page([clip.tags], sequence=1, flags=LAST))
     with pytest.raises(SoundError, match="before any audio"):
@@ -193,7 +193,7 @@ def test_a_stream_without_sound_is_an_error(clip: TakenApart) -> None:
 
 
 def test_stereo_is_the_mean_of_what_opusdec_gives(tmp_path: Path) -> None:
-    """Not what libopus makes of it when it is asked for mono: both sides are decoded, and then mixed."""
+    """Unlike libopus when asked for mono: both channels are decoded and then mixed."""
     need_opus_tools()
     mono = tones(0.8)
     stream = encode(tmp_path, np.stack([mono, np.roll(mono, 400) // 2], axis=1), "--bitrate", "160", channels=2)

@@ -1,4 +1,4 @@
-"""What a command does with an error, wherever it was raised, and with its environment."""
+"""How a command handles an error, wherever it was raised, and its environment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from avatar_relay.command import errors_in_one_line, prepare_process
 
 
 class WrongSettingError(Exception):
-    """What a program knows as its user's fault."""
+    """A known user error of a program."""
 
 
 def groups(*errors: Exception) -> ExceptionGroup[Exception]:
-    """As two task groups wrap them."""
+    """Wrapped as by two task groups."""
     return ExceptionGroup("outer", [ExceptionGroup("inner", errors)])
 
 
@@ -45,14 +45,14 @@ def test_a_bug_keeps_its_traceback(error: Exception) -> None:
 
 
 def test_an_interrupt_is_no_traceback() -> None:
-    """Status 130, as a shell says."""
+    """Status 130, as in a shell."""
     with pytest.raises(SystemExit) as caught, errors_in_one_line("program"):
         raise KeyboardInterrupt
     assert caught.value.code == 130
 
 
 def test_empty_variables_of_opentelemetry_are_removed() -> None:
-    """Others stay; gRPC's log is off and names are the system's, unless somebody wants it otherwise."""
+    """Others stay; gRPC's log is off and names are resolved by the system, unless set otherwise."""
     environment = {"OTEL_A": "", "OTEL_B": " ", "OTEL_C": "c", "OTHER": ""}
     prepare_process(environment)
     assert environment == {"OTEL_C": "c", "OTHER": "", "GRPC_VERBOSITY": "NONE", "GRPC_DNS_RESOLVER": "native"}

@@ -1,4 +1,4 @@
-"""Settings that operators change: the same to relay and device."""
+"""Settings changed by operators: the same for relay and device."""
 
 from __future__ import annotations
 

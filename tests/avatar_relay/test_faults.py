@@ -1,4 +1,4 @@
-"""Faults as they travel: `google.rpc.Status` with its details."""
+"""Faults on the wire: `google.rpc.Status` with its details."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_fault_survives_the_wire(fault: Fault) -> None:
 
 
 def test_a_reason_of_a_later_version_keeps_its_text_and_hint() -> None:
-    """It reads as MESSAGE_INVALID, with its own name in the text; how long to wait is kept. The status is the stream's own."""
+    """It is read as MESSAGE_INVALID, with its own name in the text; the retry delay is kept. The status is the stream's own."""
     later = any_pb2.Any()
     later.Pack(error_details_pb2.ErrorInfo(reason="MOON_IN_THE_WAY", domain="avatar-relay"))
     known = fault_to_status(Fault(Reason.DRAINING, "wait", retry_after_ms=1_500))

@@ -27,7 +27,7 @@ def record(message: str, level: int = logging.WARNING, **more: object) -> loggin
 
 
 def entry_in(datagram: bytes) -> dict[str, str]:
-    """An entry as the journal reads it: each value has its length before it."""
+    """An entry as read by the journal: each value is preceded by its length."""
     fields = {}
     while datagram:
         name, _, rest = datagram.partition(b"\n")
@@ -40,7 +40,7 @@ def entry_in(datagram: bytes) -> dict[str, str]:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[socket.socket]:
-    """Where systemd's journal listens."""
+    """The socket of systemd's journal."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "journal"))
         listener.settimeout(5)
@@ -122,7 +122,7 @@ PROGRAMS = {
 
 
 def log_of(program: str, log: Path, *flags: str, environment: dict[str, str] | None = None) -> list[str]:
-    """What a program logs until it is told to end, which it is as soon as it has logged something."""
+    """Return a program's log until it is stopped, which happens after its first output."""
     with log.open("wb") as file:
         stat = os.fstat(file.fileno())
         environment = {"JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"} if environment is None else environment
@@ -145,7 +145,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize("program", ["relay-server", pytest.param("edge-client", marks=SLOW)])
 def test_a_program_writes_json(program: str, tmp_path: Path) -> None:
-    """An object in each line."""
+    """One object per line."""
     for line in log_of(program, tmp_path / "log", "--log-format", "json"):
         found = json.loads(line)
         assert found["program"] == program and found["level"] in ("debug", "info", "warning", "error") and found["message"]
@@ -154,5 +154,5 @@ def test_a_program_writes_json(program: str, tmp_path: Path) -> None:
 @SLOW
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_in_a_unit_without_a_journal_lines_have_priorities(program: str, tmp_path: Path) -> None:
-    """As a container has it in which systemd's socket is missing."""
+    """As in a container without systemd's socket."""
     assert all(re.match(r"<[2-7]>[\w.]+: .", line) for line in log_of(program, tmp_path / "log"))

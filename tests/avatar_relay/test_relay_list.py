@@ -14,19 +14,19 @@ AB = ("a:1", "b:1")
 
 
 def first_a(addresses: tuple[str, ...] = AB) -> RelayList:
-    """A list that begins with its first relay."""
+    """A list that starts with its first relay."""
     return RelayList(addresses, lambda: 0.5)
 
 
 def test_clients_spread_evenly() -> None:
-    """Each relay is the first of about as many clients."""
+    """Each relay is the first one of about the same number of clients."""
     chance = random.Random(1)
     counts = Counter(RelayList(("a:1", "b:1", "c:1"), chance.random).address for _ in range(3_000))
     assert all(900 < counts[address] < 1_100 for address in ("a:1", "b:1", "c:1"))
 
 
 def test_a_client_stays_with_its_relay() -> None:
-    """After a stream that was welcomed the same relay comes first; when that fails, the next one."""
+    """After a welcomed stream the same relay is tried first; if that fails, the next one."""
     relays = first_a()
     assert relays.ended(0, 0.0, stay=True) == 0.0
     assert relays.address == "a:1"
@@ -37,7 +37,7 @@ def test_a_client_stays_with_its_relay() -> None:
 
 
 def test_a_hint_holds_for_the_relay_that_gave_it() -> None:
-    """One that may be tried now goes first; where all asked to be left alone, the first whose time comes."""
+    """A relay without a pending hint goes first; if all have one, the first to expire."""
     relays = first_a()
     assert relays.ended(0, 10.0, stay=False) == 0.0
     assert relays.address == "b:1"
@@ -46,14 +46,14 @@ def test_a_hint_holds_for_the_relay_that_gave_it() -> None:
 
 
 def test_one_relay_alone_is_waited_for() -> None:
-    """As ever: its hint is kept, and a refusal is final."""
+    """Its hint is kept, and a refusal is final."""
     relays = first_a(("a:1",))
     assert relays.ended(5, 2.0, stay=False, refused=True) == 2.0
     assert relays.all_refused
 
 
 def test_a_refusal_is_final_when_all_refused() -> None:
-    """One relay may have an old copy of the access file; a welcome begins the count anew."""
+    """One relay may have an old copy of the access file; a welcome resets the count."""
     relays = first_a()
     relays.ended(0, 0.0, stay=False, refused=True)
     assert not relays.all_refused
@@ -66,7 +66,7 @@ def test_a_refusal_is_final_when_all_refused() -> None:
 
 @given(st.integers(1, 5).flatmap(lambda count: st.tuples(st.just(count), st.lists(st.integers(0, count - 1), min_size=3 * count))))
 def test_a_relay_that_serves_is_found(case: tuple[int, list[int]]) -> None:
-    """Whichever relay serves, and whatever came before, as many attempts as there are relays find it."""
+    """Whichever relay serves, and whatever happened before, it is found in as many attempts as there are relays."""
     count, serving = case
     relays = RelayList([f"relay-{number}:1" for number in range(count)], random.Random(0).random)
     for serves in serving:

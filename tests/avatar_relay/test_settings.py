@@ -1,4 +1,4 @@
-"""Declared settings: one name in three places, unknown names, empty values, files as editors and clusters leave them."""
+"""Declared settings: one name in three places, unknown names, empty values, files as written by editors and clusters."""
 
 # ruff: noqa: RUF009 - `setting` makes a dataclass field
 from __future__ import annotations
@@ -35,7 +35,7 @@ SAMPLES = {
     "render_size": "1024x600",
     "proxies": "192.0.2.0/24",
 }
-"""Values of settings that take more than a word or a number."""
+"""Values of settings that accept more than a word or a number."""
 
 
 def sample(name: str, one: Setting) -> str:
@@ -97,7 +97,7 @@ SETTINGS = ProgramSettings("OVEN_", [Section.of(Oven, variables=("CONFIG", "GRIL
 
 
 def load(tmp_path: Path, toml: bytes = b"", flags: dict[str, Any] | None = None, environment: dict[str, str] | None = None) -> Oven:
-    """An oven by its file, flags and environment."""
+    """Load an oven from its file, flags and environment."""
     file = tmp_path / "oven.toml"
     file.write_bytes(toml)
     oven: Oven = SETTINGS.load(flags or {}, environment or {}, file)[""].make(Oven)
@@ -113,13 +113,13 @@ def load(tmp_path: Path, toml: bytes = b"", flags: dict[str, Any] | None = None,
     ],
 )
 def test_a_misspelt_variable_is_refused(program: str, variable: str, hint: str) -> None:
-    """With the name that was probably meant."""
+    """The error names the likely intended name."""
     with pytest.raises(ConfigError, match=f"^{variable}: no such setting; did you mean {hint}\\?$"):
         PROGRAMS[program].load({}, {variable: "x"}, None)
 
 
 def test_what_a_cluster_injects_is_no_setting(tmp_path: Path) -> None:
-    """Kubernetes describes a service named `oven` by variables that begin as ours do; keys of sources are read by the sources."""
+    """Kubernetes describes a service named `oven` by variables with our prefix; keys of sources are read by the sources."""
     injected = {
         "OVEN_SERVICE_HOST": "10.0.0.1",
         "OVEN_SERVICE_PORT": "80",
@@ -139,7 +139,7 @@ def test_what_a_cluster_injects_is_no_setting(tmp_path: Path) -> None:
 
 
 def test_an_empty_value_is_unset(tmp_path: Path) -> None:
-    """Wherever it is, even below a name that does not exist."""
+    """In every place, even below an unknown name."""
     assert load(tmp_path, b'recipe = ""', {"heat": ""}, {"OVEN_HEAT": "", "OVEN_HAET": ""}) == Oven()
 
 
@@ -150,7 +150,7 @@ def test_files_of_any_editor_are_read(tmp_path: Path, content: bytes) -> None:
 
 
 def test_errors_name_the_place(tmp_path: Path) -> None:
-    """Flag, variable or key; also for what concerns several settings."""
+    """Flag, variable or key; also for errors that involve several settings."""
     with pytest.raises(ConfigError, match=r"^--heat: 'hot' cannot be used; it takes a whole number from 50 to 250 C$"):
         load(tmp_path, flags={"heat": "hot"})
     with pytest.raises(ConfigError, match=r"^OVEN_FAN: 'maybe' cannot be used; it takes true or false$"):
@@ -163,6 +163,6 @@ def test_errors_name_the_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"heat = ", b"\xff\xfe", b"a = " + b"[" * 5_000])
 def test_files_that_are_not_toml_are_refused(tmp_path: Path, content: bytes) -> None:
-    """With their path."""
+    """The error contains their path."""
     with pytest.raises(ConfigError, match=r"^config: .*oven\.toml is not valid TOML"):
         load(tmp_path, content)

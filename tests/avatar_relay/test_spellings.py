@@ -21,7 +21,7 @@ def pascal(name: str) -> str:
 
 
 def sided(left: str, right: str) -> Callable[[str], str]:
-    """Another ending for `Left` and `Right`."""
+    """Another suffix for `Left` and `Right`."""
     return lambda name: name.removesuffix("Left") + left if name.endswith("Left") else name[:-5] + right if name.endswith("Right") else name
 
 
@@ -52,14 +52,14 @@ DIALECTS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_52_of_52(dialect: str) -> None:
-    """Each name goes to its own shape, and to no other."""
+    """Each name maps to its own shape, and to no other."""
     found = map_columns([DIALECTS[dialect](name) for name in ARKIT_NAMES])
     assert found.shapes == {index: (index,) for index in range(52)}
     assert (found.angles, found.left_out) == ({}, ())
 
 
 def test_ready_player_me_and_halves() -> None:
-    """Shapes that come together, or in two."""
+    """Combined shapes, and shapes split in two."""
     names = [
         "mouthOpen",
         "mouthSmile",

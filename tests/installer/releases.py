@@ -1,4 +1,4 @@
-"""A machine in a folder with the lab's service manager, and releases that are made in no time: a program that speaks sd_notify."""
+"""A machine in a folder with the lab's service manager, and releases that build instantly: a program that uses sd_notify."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ while True:
 
 
 class FakeBuilds(Machine):
-    """Builds releases that behave as `behaviour` says; `lab` is its service manager."""
+    """Builds releases that behave as in `behaviour`; `lab` is its service manager."""
 
     behaviour = "good"
 
@@ -76,7 +76,7 @@ class FakeBuilds(Machine):
 
 @contextmanager
 def managed(folder: Path) -> Iterator[FakeBuilds]:
-    """A machine in a folder whose services run."""
+    """A machine in a folder with running services."""
     lab = ServiceLab(folder / "root")
     try:
         yield FakeBuilds(folder / "root", lab)

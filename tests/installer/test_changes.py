@@ -1,4 +1,4 @@
-"""Versions that come, stay and are taken back, with the units that are shipped and a service manager that runs them."""
+"""Versions that are installed, kept and rolled back, with the shipped units and a service manager that runs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.installer.releases import FakeBuilds, managed
 
 LIMITS = TrialLimits(ready_s=20.0, settle_s=1.5)
 IMPATIENT = TrialLimits(ready_s=3.0, settle_s=0.2)
-"""For a release that never is ready."""
+"""Time limit for a release that never becomes ready."""
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def machine(tmp_path: Path) -> Iterator[FakeBuilds]:
 
 
 def changes(machine: FakeBuilds, said: list[str] | None = None, limits: TrialLimits = LIMITS) -> Changes:
-    """Changes of a device."""
+    """Changes of a device installation."""
     return Changes(machine, (DEVICE,), limits, (said if said is not None else []).append)
 
 
@@ -38,7 +38,7 @@ def put(machine: FakeBuilds, name: str, behaviour: str = "good", limits: TrialLi
 
 
 def test_a_version_is_installed_and_runs(machine: FakeBuilds) -> None:
-    """The unit, the command, the link, and the service that is ready."""
+    """Unit, command and link exist, and the service is ready."""
     put(machine, "1")
     assert machine.linked("current") == "1"
     assert machine.linked("previous") is None
@@ -49,7 +49,7 @@ def test_a_version_is_installed_and_runs(machine: FakeBuilds) -> None:
 
 
 def test_an_upgrade_keeps_the_version_before_and_no_older_one(machine: FakeBuilds) -> None:
-    """And goes back to it when told."""
+    """A rollback returns to it."""
     for name in ("1", "2", "3"):
         put(machine, name)
     assert machine.versions() == ["2", "3"]
@@ -63,7 +63,7 @@ def test_an_upgrade_keeps_the_version_before_and_no_older_one(machine: FakeBuild
     [("crashes", "ended by itself"), ("never ready", "not ready within 3 s"), ("loses the face", "face: ran, and no longer does")],
 )
 def test_a_bad_version_is_taken_back_by_itself(behaviour: str, reason: str, machine: FakeBuilds) -> None:
-    """The version before runs again, and the bad one is gone."""
+    """The previous version runs again, and the bad one is removed."""
     put(machine, "1")
     with pytest.raises(InstallError, match=f"2 was taken back: {DEVICE.unit}: .*{reason}.* 1 runs again"):
         put(machine, "2", behaviour, IMPATIENT if behaviour == "never ready" else LIMITS)
@@ -74,7 +74,7 @@ def test_a_bad_version_is_taken_back_by_itself(behaviour: str, reason: str, mach
 
 
 def test_a_first_version_that_does_not_run_has_nothing_to_go_back_to(machine: FakeBuilds) -> None:
-    """It says so and stays, for people to look at."""
+    """It reports this and is kept for inspection."""
     with pytest.raises(InstallError, match="no version to go back to"):
         put(machine, "1", "crashes")
     assert machine.linked("current") == "1"
@@ -83,7 +83,7 @@ def test_a_first_version_that_does_not_run_has_nothing_to_go_back_to(machine: Fa
 
 
 def test_removing_leaves_settings_and_state_and_purging_leaves_nothing(machine: FakeBuilds) -> None:
-    """Of what was put there."""
+    """Of everything that was installed."""
     put(machine, "1")
     machine.write_settings(DEVICE, 'device_id = "lobby"\n')
     machine.remove((DEVICE,), purge=False)
@@ -106,7 +106,7 @@ def test_a_service_that_was_disabled_stays_so(machine: FakeBuilds) -> None:
 
 
 def test_without_a_service_manager_everything_is_in_place_for_the_next_start(tmp_path: Path) -> None:
-    """As in a chroot, or while an image is made."""
+    """As in a chroot, or during an image build."""
     machine, said = FakeBuilds(tmp_path, None), list[str]()
     machine.build(SoftwareRelease("1", ()))
     changes(machine, said).to_version("1")

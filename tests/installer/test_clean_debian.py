@@ -1,4 +1,4 @@
-"""The whole installation on a clean Debian, as a reader does it: `scripts/install_check`."""
+"""The whole installation on a clean Debian, as done by a reader: `scripts/install_check`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.lab.data import PROJECT_ROOT
 @pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
 def test_install_upgrade_and_remove(suite: str) -> None:
-    """Every step says what it found; `pytest -rP` shows it."""
+    """Every step prints its findings; `pytest -rP` shows them."""
     command = [str(PROJECT_ROOT / "scripts" / "install_check"), suite]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2_900, check=False)
     print(done.stdout + done.stderr)  # noqa: T201

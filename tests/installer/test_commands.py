@@ -19,14 +19,14 @@ from tests.lab.data import PROJECT_ROOT
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuilds]:
-    """What the command changes."""
+    """The machine that the command changes."""
     with managed(tmp_path) as made:
         monkeypatch.setattr(commands, "Machine", lambda root, systemctl: made)
         yield made
 
 
 def install(*arguments: str) -> int:
-    """The exit status."""
+    """Return the exit status."""
     return commands.main([*arguments, "--root", "/nowhere", "--settle", "0.3"], program="scripts/install", role="device")
 
 
@@ -44,7 +44,7 @@ def test_flags_become_settings_and_a_second_run_changes_nothing(machine: FakeBui
 
 
 def test_a_changed_setting_restarts_the_service(machine: FakeBuilds) -> None:
-    """The other lines of the file stay as they are."""
+    """The other lines of the file are unchanged."""
     assert install("--name", "lobby") == 0
     log = machine.root / "var/log/edge-client.service.log"
     assert install("--rotation", "180") == 0
@@ -53,7 +53,7 @@ def test_a_changed_setting_restarts_the_service(machine: FakeBuilds) -> None:
 
 
 def test_a_wrong_setting_is_not_written(machine: FakeBuilds, capsys: pytest.CaptureFixture[str]) -> None:
-    """The program's own words say why."""
+    """The error is the program's own."""
     assert install("--name", "lobby") == 0
     assert install("--set", "nonsense=1") == 1
     assert "nonsense: no such setting" in capsys.readouterr().err
@@ -61,7 +61,7 @@ def test_a_wrong_setting_is_not_written(machine: FakeBuilds, capsys: pytest.Capt
 
 
 def test_a_version_that_fails_its_self_test_is_not_run(machine: FakeBuilds, capsys: pytest.CaptureFixture[str]) -> None:
-    """What it said is told."""
+    """Its output is shown."""
     machine.behaviour = "untested"
     assert install() == 1
     said = capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_a_version_that_fails_its_self_test_is_not_run(machine: FakeBuilds, caps
 
 
 def test_relay_and_device_on_one_machine(machine: FakeBuilds) -> None:
-    """Then each command knows both without being told."""
+    """Each command then covers both without flags."""
     assert install("--role", "both") == 0
     assert machine.read_settings(RELAY) == 'listen = "127.0.0.1:52000"\n'
     assert {machine.service(role).active for role in (RELAY, DEVICE)} == {"active"}
@@ -81,7 +81,7 @@ def test_relay_and_device_on_one_machine(machine: FakeBuilds) -> None:
 
 
 def test_a_device_of_a_desktop(machine: FakeBuilds) -> None:
-    """A flag chooses the unit of the user's session, and is remembered; the console's is gone."""
+    """A flag selects the unit of the user's session, and is remembered; the console's unit is removed."""
     assert install("--name", "lobby") == 0
     assert install("--desktop", "pi") == 0
     shipped = (PROJECT_ROOT / "system/edge-client-desktop.service").read_text()
@@ -96,14 +96,14 @@ def test_a_device_of_a_desktop(machine: FakeBuilds) -> None:
 
 
 def test_what_ended_halfway_is_removed_too(machine: FakeBuilds) -> None:
-    """Such as the settings of a relay whose unit was never put in place."""
+    """Such as the settings of a relay whose unit was never installed."""
     machine.write_settings(RELAY, "")
     assert install("uninstall", "--purge") == 0
     assert not list(machine.root.glob("etc/avatar-relay"))
 
 
 def test_upgrade_and_rollback_need_something_to_start_from(machine: FakeBuilds, capsys: pytest.CaptureFixture[str]) -> None:
-    """And say so."""
+    """Otherwise they report an error."""
     assert install("upgrade") == 1
     assert "nothing is installed here" in capsys.readouterr().err
     assert install("rollback") == 1
@@ -111,7 +111,7 @@ def test_upgrade_and_rollback_need_something_to_start_from(machine: FakeBuilds, 
 
 
 def test_the_programs_install_themselves(tmp_path: Path) -> None:
-    """`edge-client install` and `relay-server install` are the same installer; what cannot be done is one line."""
+    """`edge-client install` and `relay-server install` are the same installer; an impossible request is one line."""
     for program in ("edge_client", "relay_server"):
         command = [sys.executable, "-m", program, "install", "upgrade", "--root", str(tmp_path)]
         done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=50, check=False)
@@ -120,13 +120,13 @@ def test_the_programs_install_themselves(tmp_path: Path) -> None:
 
 
 def test_the_installer_needs_nothing_but_python() -> None:
-    """It runs on a machine where nothing of the project is installed."""
+    """It runs on a machine without any other part of the project."""
     command = [sys.executable, "-IS", "-c", "import sys; sys.path.append('proto'); import avatar_relay.installer.commands"]
     subprocess.run(command, cwd=PROJECT_ROOT, check=True, timeout=30)
 
 
 def test_only_root_may_change_the_system(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """In one line."""
+    """The error is one line."""
     monkeypatch.setattr(os, "geteuid", lambda: 1_000)
     assert commands.main([], program="scripts/install", role="device") == 1
     assert "sudo scripts/install" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The Debian package: what is in it, and what its scripts say. `scripts/install_check` installs and purges it."""
+"""The Debian package: its contents and scripts. `scripts/install_check` installs and purges it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.installer.releases import FakeBuilds
 
 @pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
 def test_maintainer_scripts_are_scripts(script: str, tmp_path: Path) -> None:
-    """A shell can read them, nothing is left to be filled in, and an unknown argument does nothing."""
+    """A shell can parse them, no placeholder is left, and an unknown argument does nothing."""
     text = scripts_of("0.1.0-edge-12345678", ROLES["both"])[script]
     path = tmp_path / script
     path.write_text(text)
@@ -25,7 +25,7 @@ def test_maintainer_scripts_are_scripts(script: str, tmp_path: Path) -> None:
 
 
 def test_the_tree_of_a_package(tmp_path: Path) -> None:
-    """The version at its place, its units, and links to the running version's commands."""
+    """The version in its folder, its units, and links to the running version's commands."""
     machine = FakeBuilds(tmp_path / "root", None)
     machine.build(SoftwareRelease("0.1.0-edge-12345678", ()))
     tree = tmp_path / "tree"

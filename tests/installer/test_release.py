@@ -1,4 +1,4 @@
-"""What is installed: sources, a wheel, the version that runs."""
+"""The installed release: sources, a wheel, the running version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lab.data import PROJECT_ROOT
 
 
 class Installed:
-    """A distribution that pip installed from somewhere."""
+    """A distribution installed by pip from some origin."""
 
     version = "9.1"
 
@@ -22,12 +22,12 @@ class Installed:
         self._url = url
 
     def read_text(self, name: str) -> str | None:
-        """What pip wrote down."""
+        """Return the file that pip wrote."""
         return json.dumps({"url": self._url}) if name == "direct_url.json" and self._url else None
 
 
 def test_a_clone_is_itself() -> None:
-    """Scripts run in it, and so does an environment for development."""
+    """Scripts run in it, and so does a development environment."""
     found = release.own_release([DEVICE])
     assert found == release.of_sources(PROJECT_ROOT, [DEVICE])
     assert found.requirement == (f"{PROJECT_ROOT}[discovery,edge,pairing]",)
@@ -37,7 +37,7 @@ def test_a_clone_is_itself() -> None:
 
 
 def test_an_installed_wheel_is_what_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file, by its content; an index, by its version. A file that is gone is told."""
+    """Its file, by content; an index, by version. A missing file is reported."""
     monkeypatch.setattr(release, "SOURCES", tmp_path)
     wheel = tmp_path / "a b.whl"
     wheel.write_bytes(b"1")

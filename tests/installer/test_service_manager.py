@@ -1,4 +1,4 @@
-"""The lab's service manager as a program of its own, asked by a program named `systemctl`."""
+"""The lab's service manager as a separate program, called by a program named `systemctl`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RestartSec=0.1
 
 
 async def test_systemctl_starts_shows_and_stops_a_unit(tmp_path: Path) -> None:
-    """As the installer asks it."""
+    """Called as by the installer."""
     root, socket = tmp_path / "root", tmp_path / "socket"
     (root / UNITS).mkdir(parents=True)
     (root / UNITS / DEVICE.unit).write_text(UNIT)

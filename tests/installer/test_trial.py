@@ -1,4 +1,4 @@
-"""When a new release stays and when it is taken back."""
+"""When a new release is kept and when it is rolled back."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NO_FACE = ServiceState("active", "running", 0, "sound running, face failing")
 
 
 def verdict(trial: Trial, *looks: tuple[float, ServiceState]) -> TrialVerdict:
-    """After the last look; all before it have to wait."""
+    """Return the verdict after the last check; all earlier ones must be undecided."""
     *before, last = [trial.look(now_s, state) for now_s, state in looks]
     assert set(before) <= {TrialVerdict.WAIT}
     return last
 
 
 def test_a_release_that_is_ready_and_goes_on_stays() -> None:
-    """A minute after it was ready."""
+    """Decided a minute after it was ready."""
     assert verdict(Trial(), (0, STARTING), (29, STARTING), (30, UP), (89, UP), (90, UP)) is TrialVerdict.KEEP
 
 
@@ -49,7 +49,7 @@ def test_a_part_that_comes_back_within_the_minute_is_no_loss() -> None:
 
 
 def test_a_part_that_dies_and_comes_back_again_and_again_is_a_loss() -> None:
-    """Although it runs each time that one looks. What it took until it first ran does not count: a renderer may give way to another."""
+    """Although it runs at each check. Failures before it first ran do not count: a renderer may be replaced by another."""
     looks = [ServiceState("active", "running", 0, f"sound running, face running (started again {count} times)") for count in range(5)]
     starting = ServiceState("active", "running", 0, "sound running, face failing (started again 2 times)")
     assert verdict(Trial(), (0, starting), (5, looks[3]), (20, looks[4]), (60, looks[4])) is TrialVerdict.KEEP
@@ -67,7 +67,7 @@ def test_a_part_that_ran_before_the_change_has_to_run_after_it() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 200), st.sampled_from([UP, STARTING, NO_FACE])), max_size=20))
 def test_it_is_decided_in_time(looks: list[tuple[float, ServiceState]]) -> None:
-    """Whatever is seen: by 30 s and 60 s, and a reason is given."""
+    """For any observations: by 30 s and 60 s, with a reason."""
     trial = Trial()
     for now_s, state in sorted(looks, key=lambda look: look[0]):
         found = trial.look(now_s, state)

@@ -1,4 +1,4 @@
-"""An operator's update: a trigger that says nothing, a path unit, and an index whose packages are pinned by their hashes."""
+"""An operator's update: a trigger without content, a path unit, and an index whose packages are pinned by hash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOCK = f"avatar_relay==9.2 {PIN}\nnumpy==2.1.0 {PIN} {PIN}\n"
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuilds]:
-    """What the command changes."""
+    """The machine that the command changes."""
     with managed(tmp_path) as made:
         monkeypatch.setattr(commands, "Machine", lambda root, systemctl: made)
         yield made
@@ -40,12 +40,12 @@ class Quiet(SimpleHTTPRequestHandler):
     """Serves files, and writes no log."""
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The address of a server of files."""
+    """Run a file server; yields its address."""
     folder.mkdir(exist_ok=True)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -54,7 +54,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def put_lock(folder: Path, text: str) -> None:
-    """For this machine."""
+    """Write a lock file for this machine."""
     path = folder / lock_place(python_tag(), platform.machine())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -80,14 +80,14 @@ UNPINNED = [
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_addresses_that_are_refused(address: str) -> None:
-    """What comes from an index is run as root."""
+    """Packages from an index run as root."""
     with pytest.raises(ValueError, match="HTTPS"):
         check_index(address)
 
 
 @pytest.mark.parametrize("line", UNPINNED)
 def test_a_lock_pins_every_package(line: str) -> None:
-    """Any other line refuses all of it."""
+    """Any other line causes the whole file to be refused."""
     assert locked_version(LOCK, PROJECT) == "9.2"
     with pytest.raises(ValueError, match="pins nothing"):
         locked_version(f"{line}\n{LOCK}", PROJECT)
@@ -96,7 +96,7 @@ def test_a_lock_pins_every_package(line: str) -> None:
 
 
 def test_the_trigger_updates_the_device_from_the_index_of_its_settings(machine: FakeBuilds, tmp_path: Path) -> None:
-    """The path unit, which belongs to root, runs the shipped command; what is in the trigger does not matter."""
+    """The path unit, owned by root, runs the shipped command; the trigger's content is ignored."""
     with serving(tmp_path / "index") as index:
         assert install("--name", "lobby", "--set", f"update_index={index}") == 0
         before = machine.linked("current")

@@ -1,4 +1,4 @@
-"""A relay's end of a link, played by the test; and formats to speak in."""
+"""The relay's end of a link, controlled by the test; and formats."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def weights(rows: int, value: float = 0.5) -> bytes:
 
 
 class FakeLink:
-    """A link whose other end is the test. `answer` may answer what is said; `blocked` holds back sends."""
+    """A link whose other end is the test. `answer` may answer messages; `blocked` delays sends."""
 
     def __init__(self, answer: Callable[[FromPublisher], list[ToPublisher]]) -> None:
         self.said: list[FromPublisher] = []
@@ -77,25 +77,25 @@ class FakeLink:
         self.closed = True
 
     def swallow(self) -> None:
-        """Answer nothing from here on."""
+        """Answer nothing from now on."""
         self._answer = lambda _: []
 
     def tell(self, message: ToPublisher | ConnectionLostError | None) -> None:
-        """Say something to the publisher; None ends the stream, an error breaks it."""
+        """Send a message to the publisher; None ends the stream, an error breaks it."""
         self._inbox.put_nowait(message)
 
     def all(self, kind: type[M]) -> list[M]:
-        """Everything of one kind that was said so far."""
+        """Return all messages of one kind sent so far."""
         return [message for message in self.said if isinstance(message, kind)]
 
     async def until_heard_all(self) -> None:
-        """Wait until the publisher took everything that it was told."""
+        """Wait until the publisher has processed everything sent to it."""
         while not self._inbox.empty():
             self._heard.clear()
             await self._heard.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until what was said fulfils a condition."""
+        """Wait until the sent messages fulfil a condition."""
         while not condition():
             self._arrived.clear()
             await self._arrived.wait()
@@ -107,9 +107,9 @@ class FakeLink:
 
 
 class FakeRelay:
-    """Answers like a relay whose devices take everything; each connect makes a new `FakeLink`.
+    """Answers like a relay whose devices accept everything; each connect makes a new `FakeLink`.
 
-    `credit` is granted on open. `token` is the session it knows; `refusals` are raised by the next connects, in order.
+    `credit` is granted on open. `token` is the known session; `refusals` are raised by the next connects, in order.
     """
 
     def __init__(self, *, credit: Credit = PLENTY, devices: tuple[str, ...] = ("lobby",), heartbeat_ms: int = 0) -> None:
@@ -117,7 +117,7 @@ class FakeRelay:
         self.devices = devices
         self.token = "session-1"
         self.taken: tuple[Taken, ...] = ()
-        """What it says on the next welcome that it has."""
+        """State reported in the next welcome."""
         self.refusals: list[ConnectionLostError] = []
         self.links: list[FakeLink] = []
         self.refused = 0
@@ -127,7 +127,7 @@ class FakeRelay:
 
     @property
     def link(self) -> FakeLink:
-        """The latest one."""
+        """Return the latest link."""
         return self.links[-1]
 
     async def connect(self) -> FakeLink:
@@ -148,13 +148,13 @@ class FakeRelay:
         return self.link
 
     async def until_refused(self, count: int) -> None:
-        """Wait until so many connects were refused."""
+        """Wait until the given number of connects were refused."""
         while self.refused < count:
             self._connects.clear()
             await self._connects.wait()
 
     def answer(self, message: FromPublisher) -> list[ToPublisher]:
-        """What a relay says to a message."""
+        """Return a relay's answer to a message."""
         match message:
             case PublisherHello():
                 missed = [item.cursor.conversation_id for item in self.taken]
@@ -170,7 +170,7 @@ class FakeRelay:
                 return []
 
     def publisher(self, *, buffer_bytes: int = 2 << 20) -> Publisher:
-        """A publisher to this relay, with a clock that stands still unless `now_us` is moved."""
+        """A publisher connected to this relay, with a clock that is stopped unless `now_us` is advanced."""
         counter = iter(range(1, 1_000))
         return Publisher(
             self.connect,
@@ -183,7 +183,7 @@ class FakeRelay:
 
 
 def payload_bytes(link: FakeLink, kind: Kind) -> bytes:
-    """All bytes of a kind as they went out."""
+    """Return all bytes of a kind as sent."""
     return b"".join(payload.data for media in link.all(Media) for payload in media.payloads if payload.kind is kind)
 
 
@@ -193,5 +193,5 @@ def event(conversation_id: str, body: PlayerEventBody, event_id: int = 1, device
 
 
 def completed(conversation_id: str, event_id: int = 1, device_id: str = "lobby", position_us: int = 100_000) -> PlayerEvent:
-    """A conversation was heard to its end."""
+    """The finished event of a conversation played to its end."""
     return event(conversation_id, Finished(position_us, interrupted=False, reason="completed"), event_id, device_id)

@@ -1,4 +1,4 @@
-"""AvatarKit's verbs over a fake link: what goes out, what comes back, what waits."""
+"""AvatarKit's verbs over a fake link: output, results and waits."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ PCM_100MS = bytes(3_200)
 
 
 def avatarkit_message(keyframes: int, *, end: bool = False) -> bytes:
-    """A motion message as the Server SDK makes it."""
+    """A motion message as made by the Server SDK."""
     return avatarkit.write(avatarkit.AvatarKitMotion("connection", "req", end, "", np.zeros((keyframes, 120), np.float32)))
 
 
 def avatarkit_avatar(publisher: Publisher, on_playing: OnPlaying = OnPlaying.REPLACE) -> Avatar:
-    """The usual case."""
+    """An avatar with the usual formats."""
     return publisher.avatar("lobby", audio_format=PCM_16K, motion_format=AVATARKIT, on_playing=on_playing)
 
 
 async def test_a_conversation_from_first_sound_to_finished() -> None:
-    """The example of the manual: open, media, end in this order; the id comes back; finished tells the position."""
+    """The manual's example: open, media, end in this order; the id is returned; finished reports the position."""
     relay = FakeRelay()
     motion = avatarkit_message(3, end=True)
     async with relay.publisher() as publisher:
@@ -84,7 +84,7 @@ async def test_a_conversation_from_first_sound_to_finished() -> None:
 
 
 async def test_motion_travels_bit_for_bit_with_pts_counted_on_a_copy() -> None:
-    """Windows of 50 and 100 keyframes lie at 0 and 2 s; large ones arrive as fragments that add up."""
+    """Windows of 50 and 100 keyframes are at 0 and 2 s; large ones arrive as fragments that add up."""
     relay = FakeRelay()
     windows = [avatarkit_message(50), avatarkit_message(100), avatarkit_message(7, end=True)]
     async with relay.publisher() as publisher:
@@ -101,7 +101,7 @@ async def test_motion_travels_bit_for_bit_with_pts_counted_on_a_copy() -> None:
 
 
 async def test_media_goes_out_by_earliest_pts_and_joined_up_to_64_kb() -> None:
-    """Sound of a moment is not behind later motion; audio wins ties; no message holds more than 64 KB."""
+    """Sound is not behind later motion; audio precedes motion of equal PTS; no message exceeds 64 KB."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -120,7 +120,7 @@ async def test_media_goes_out_by_earliest_pts_and_joined_up_to_64_kb() -> None:
 
 @pytest.mark.parametrize("frames", [[], [b""]])
 async def test_empty_frames_make_it_audio_only(frames: list[bytes]) -> None:
-    """AvatarKit's way of saying it; on the wire no payload is empty. Later motion is dropped, told and False."""
+    """As in AvatarKit; on the wire no payload is empty. Later motion is dropped, reported, and returns False."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = avatarkit_avatar(publisher)
@@ -140,7 +140,7 @@ async def test_empty_frames_make_it_audio_only(frames: list[bytes]) -> None:
 
 
 async def test_end_of_sound_waits_for_its_motion() -> None:
-    """AvatarKit's `end` ends the sound; the motion still on its way belongs to it, and the wire's `end` is behind both."""
+    """AvatarKit's `end` ends the sound; motion still in transit belongs to it, and the wire's `end` follows both."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = avatarkit_avatar(publisher)
@@ -179,7 +179,7 @@ async def test_motion_that_never_comes_does_not_hold_the_end_for_ever() -> None:
 
 
 async def test_sound_after_end_opens_a_new_conversation() -> None:
-    """A new id; with REPLACE what waits of the old one is not sent any more, and its motion is stale."""
+    """A new id; with REPLACE waiting data of the old one is not sent any more, and its motion is stale."""
     relay = FakeRelay(credit=Credit(0, 1 << 20))
     async with relay.publisher() as publisher:
         avatar = avatarkit_avatar(publisher)
@@ -194,7 +194,7 @@ async def test_sound_after_end_opens_a_new_conversation() -> None:
 
 
 async def test_queued_conversations_are_all_sent() -> None:
-    """With QUEUE the first goes on while the second is published."""
+    """With QUEUE the first one continues while the second is published."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = avatarkit_avatar(publisher, OnPlaying.QUEUE)
@@ -211,7 +211,7 @@ async def test_queued_conversations_are_all_sent() -> None:
     [(b"", False, "begins with sound"), (b"", True, "begins with sound"), (b"\x01", True, "one whole sample")],
 )
 async def test_a_conversation_without_sound_is_refused(data: bytes, end: bool, why: str) -> None:
-    """Empty audio with `end` closes a conversation, it does not open one; half a sample is no sound."""
+    """Empty audio with `end` closes a conversation and does not open one; half a sample is not sound."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = avatarkit_avatar(publisher)
@@ -244,7 +244,7 @@ BAD_MOTION = {
 
 @pytest.mark.parametrize("name", BAD_MOTION)
 async def test_undecodable_motion_is_the_callers_error_and_takes_nothing(name: str) -> None:
-    """Not even the good frames before it; the conversation goes on."""
+    """Not even the valid frames before it; the conversation continues."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = avatarkit_avatar(publisher)
@@ -263,7 +263,7 @@ async def test_undecodable_motion_is_the_callers_error_and_takes_nothing(name: s
     ("data", "why"), [(weights(2)[:-1], "not whole rows"), (weights(3, float("nan")), "not a finite number"), (b"abc", "not whole rows")]
 )
 async def test_bad_weights_are_the_callers_error(data: bytes, why: str) -> None:
-    """Rows that do not fit the names, NaN and infinity."""
+    """Rows that do not match the names, NaN and infinity."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -273,7 +273,7 @@ async def test_bad_weights_are_the_callers_error(data: bytes, why: str) -> None:
 
 
 async def test_motion_without_a_declared_format_is_the_callers_error() -> None:
-    """`motion_format` is said when the avatar is made."""
+    """`motion_format` is set when the avatar is created."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -290,7 +290,7 @@ async def test_motion_of_an_id_never_seen_is_false() -> None:
 
 
 async def test_bare_opus_packets_keep_their_borders_and_get_pts() -> None:
-    """One packet in a payload; PTS from the durations that the packets' first bytes tell."""
+    """One packet per payload; PTS from the durations in the packets' first bytes."""
     relay = FakeRelay()
     packets = [bytes([0x08]) + bytes(9), bytes([0x80]) + bytes(3), bytes([0x0B, 3]) + bytes(30)]
     async with relay.publisher() as publisher:
@@ -310,7 +310,7 @@ async def test_bare_opus_packets_keep_their_borders_and_get_pts() -> None:
 
 
 async def test_no_more_is_sent_than_credit_allows() -> None:
-    """The rest waits here and goes with the next grant."""
+    """The rest waits in the library and is sent with the next grant."""
     relay = FakeRelay(credit=Credit(4_000, 0))
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -324,7 +324,7 @@ async def test_no_more_is_sent_than_credit_allows() -> None:
 
 
 async def test_a_verb_waits_while_the_buffer_is_full() -> None:
-    """It goes on as credit comes, and takes everything once."""
+    """It continues as credit arrives, and accepts everything once."""
     relay = FakeRelay(credit=Credit())
     data = bytes(itertools.islice(itertools.cycle(range(251)), 64_000))
     async with relay.publisher(buffer_bytes=16_000) as publisher:
@@ -341,7 +341,7 @@ async def test_a_verb_waits_while_the_buffer_is_full() -> None:
 
 
 async def test_nowait_raises_when_full_and_takes_nothing() -> None:
-    """Both twins; a short payload still fits afterwards."""
+    """Both variants; a short payload still fits afterwards."""
     relay = FakeRelay(credit=Credit())
     async with relay.publisher(buffer_bytes=10_000) as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -360,7 +360,7 @@ async def test_nowait_raises_when_full_and_takes_nothing() -> None:
 
 
 async def test_interrupt_frees_a_waiting_verb() -> None:
-    """What it had taken is dropped with the rest; the interrupt goes out."""
+    """Data it had accepted is dropped with the rest; the interrupt is sent."""
     relay = FakeRelay(credit=Credit())
     async with relay.publisher(buffer_bytes=8_000) as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -375,7 +375,7 @@ async def test_interrupt_frees_a_waiting_verb() -> None:
 
 
 async def test_cancelling_a_waiting_verb_leaves_the_avatar_usable() -> None:
-    """What was taken stays; the next call goes on behind it."""
+    """Accepted data stays; the next call continues after it."""
     relay = FakeRelay(credit=Credit())
     async with relay.publisher(buffer_bytes=8_000) as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -389,11 +389,11 @@ async def test_cancelling_a_waiting_verb_leaves_the_avatar_usable() -> None:
         await relay.link.until_said(ConversationEnd)
 
 
-# --- control and what devices tell ---------------------------------------------------------------------------------
+# --- control and device events -------------------------------------------------------------------------------------
 
 
 async def test_control_verbs() -> None:
-    """Each names what it means; with nothing to steer they do nothing."""
+    """Each names its conversation; with nothing to steer they have no effect."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -414,7 +414,7 @@ async def test_control_verbs() -> None:
 
 
 async def test_a_mood_is_that_of_conversations_to_come() -> None:
-    """What is being said keeps its own; a wrong mood or intensity is refused at the call, and changes nothing."""
+    """The current conversation keeps its own; a wrong mood or intensity is refused at the call, and changes nothing."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -444,7 +444,7 @@ async def test_a_gain_that_can_not_be_is_refused(gain: float) -> None:
 
 
 async def test_state_and_position_follow_the_device() -> None:
-    """Idle, playing, paused, playing, idle; positions as reported; each change is told once."""
+    """Idle, playing, paused, playing, idle; positions as reported; each change is reported once."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -467,7 +467,7 @@ async def test_state_and_position_follow_the_device() -> None:
 
 
 async def test_repeated_events_are_acknowledged_and_told_once() -> None:
-    """Devices repeat until they are acknowledged; a new session counts from 1 again and is not taken for a repetition."""
+    """Devices repeat until acknowledged; a new session counts from 1 again, which is not a repetition."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, on_playing=OnPlaying.QUEUE)
@@ -483,7 +483,7 @@ async def test_repeated_events_are_acknowledged_and_told_once() -> None:
 
 
 async def test_finished_waits_for_all_devices_and_sums_up() -> None:
-    """One result a device; position of the one that got furthest; the relay's own summary is not a device."""
+    """One result per device; the furthest position; the relay's own summary is not a device."""
     relay = FakeRelay(devices=("left", "right"))
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("wall", audio_format=PCM_16K)
@@ -499,7 +499,7 @@ async def test_finished_waits_for_all_devices_and_sums_up() -> None:
 
 
 async def test_an_interrupt_during_a_cut_is_said_on_the_next_stream() -> None:
-    """Nobody has to wait for the line to fall silent."""
+    """Callers need not wait for the stream to become idle."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -524,7 +524,7 @@ async def test_finished_of_an_unknown_id_is_an_error() -> None:
 
 
 class RefusingRelay(FakeRelay):
-    """Opens nothing: each `open` is answered by faults alone."""
+    """Opens nothing: each `open` is answered only by faults."""
 
     def answer(self, message):  # type: ignore[no-untyped-def]
         if isinstance(message, PublishOpen):
@@ -549,7 +549,7 @@ async def test_a_conversation_that_opens_nowhere_fails_with_the_relays_reason() 
 
 
 async def test_a_target_that_is_unknown_does_not_fail_the_others() -> None:
-    """The fault comes before `opened`; the rest of the conversation lives."""
+    """The fault precedes `opened`; the rest of the conversation survives."""
     relay = FakeRelay()
     answer = relay.answer
 
@@ -571,7 +571,7 @@ async def test_a_target_that_is_unknown_does_not_fail_the_others() -> None:
 
 
 async def test_a_conversation_that_others_end_raises_at_the_next_sound() -> None:
-    """So that the second half of a sentence is not spoken as a new one."""
+    """The second half of a sentence is therefore not spoken as a new one."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -585,7 +585,7 @@ async def test_a_conversation_that_others_end_raises_at_the_next_sound() -> None
 
 
 async def test_events_can_be_read_as_a_stream() -> None:
-    """For those who prefer a loop to callbacks; a listener that fails disturbs nobody."""
+    """An alternative to callbacks; a listener that fails affects nothing else."""
     relay = FakeRelay()
 
     def broken(_: AvatarEvent) -> None:

@@ -28,7 +28,7 @@ PCM_100MS = bytes(3_200)
 
 
 class PlayingRelay(FakeRelay):
-    """A relay whose device is done with a conversation as soon as it has ended; `seen` looks at all that it is told."""
+    """A relay whose device finishes a conversation as soon as it has ended; `seen` gets all messages to it."""
 
     def __init__(self, *, credit: Credit = PLENTY, seen: Callable[[FromPublisher], None] = lambda _: None) -> None:
         super().__init__(credit=credit)
@@ -44,7 +44,7 @@ class PlayingRelay(FakeRelay):
         return super().answer(message)
 
     def blocking(self, *, buffer_bytes: int = 2 << 20) -> BlockingPublisher:
-        """A blocking publisher to this relay."""
+        """A blocking publisher connected to this relay."""
         return BlockingPublisher(self.publisher(buffer_bytes=buffer_bytes))
 
 
@@ -54,12 +54,12 @@ def avatar_of(publisher: BlockingPublisher) -> BlockingAvatar:
 
 
 def publisher_threads() -> list[str]:
-    """Names of the publishers' threads that live."""
+    """Names of the publishers' live threads."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("publisher")]
 
 
 def test_verbs_return_when_they_are_done() -> None:
-    """Sound, motion, end and outcome, without a coroutine in sight; the thread ends with the block."""
+    """Sound, motion, end and outcome, without any coroutine; the thread ends with the block."""
     relay = PlayingRelay()
     with relay.blocking() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -77,7 +77,7 @@ def test_verbs_return_when_they_are_done() -> None:
 
 
 def test_many_threads_share_one_publisher() -> None:
-    """Each has an avatar of its own, and gets its own outcome."""
+    """Each has its own avatar, and gets its own outcome."""
 
     def speak(publisher: BlockingPublisher) -> tuple[str, ConversationFinished]:
         avatar = avatar_of(publisher)
@@ -91,7 +91,7 @@ def test_many_threads_share_one_publisher() -> None:
 
 
 def test_verb_that_finds_no_room_times_out() -> None:
-    """What was taken stays taken; the avatar can be interrupted and speaks again."""
+    """Accepted data stays accepted; the avatar can be interrupted and speaks again."""
     relay = PlayingRelay(credit=Credit())
     with relay.blocking(buffer_bytes=3_200) as publisher:
         avatar = avatar_of(publisher)
@@ -105,7 +105,7 @@ def test_verb_that_finds_no_room_times_out() -> None:
 
 @pytest.mark.parametrize("wrong", ["soon", math.nan, True, [1], b"1"])
 def test_a_wrong_timeout_raises_at_the_call(wrong: Any) -> None:
-    """In every verb that has one; the conversation goes on."""
+    """In every verb with a timeout; the conversation continues."""
     with PlayingRelay().blocking() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
         conversation_id = avatar.yield_audio_data(PCM_100MS)
@@ -123,7 +123,7 @@ def test_a_wrong_timeout_raises_at_the_call(wrong: Any) -> None:
 
 
 def test_closing_ends_waits_of_other_threads() -> None:
-    """Nobody waits for an outcome forever."""
+    """No caller waits for an outcome forever."""
     waits = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         publisher = PlayingRelay().blocking()
@@ -159,7 +159,7 @@ def test_verbs_need_an_open_publisher(verb: Callable[[BlockingAvatar], object]) 
 
 
 def test_listener_must_not_block() -> None:
-    """It runs on the publisher's thread, where a blocking verb would wait for itself."""
+    """It runs on the publisher's thread, where a blocking verb would deadlock."""
     raised: list[BaseException] = []
     with PlayingRelay().blocking() as publisher:
         avatar = avatar_of(publisher)
@@ -177,7 +177,7 @@ def test_listener_must_not_block() -> None:
 
 
 def test_refused_connection_ends_the_thread() -> None:
-    """The error is the asyncio publisher's."""
+    """The error is that of the asyncio publisher."""
     relay = PlayingRelay()
     relay.refusals = [ConnectionLostError("unauthenticated", final=True)]
     with pytest.raises(ConnectionLostError, match="unauthenticated"), relay.blocking():
@@ -186,7 +186,7 @@ def test_refused_connection_ends_the_thread() -> None:
 
 
 def test_errors_of_verbs_reach_the_caller() -> None:
-    """Wrong arguments as well as conversations that failed."""
+    """Wrong arguments as well as failed conversations."""
     with PlayingRelay().blocking() as publisher:
         avatar = avatar_of(publisher)
         with pytest.raises(TypeError, match="data must be"):
@@ -212,11 +212,11 @@ def test_keyboard_interrupt_ends_a_wait() -> None:
 
 
 async def _nothing() -> None:
-    """Ends at once."""
+    """End at once."""
 
 
 def test_loop_thread_refuses_work_before_and_after() -> None:
-    """Nothing waits for what is not run."""
+    """No caller waits for work that never runs."""
     thread = LoopThread("loop")
     with pytest.raises(RuntimeError, match="does not run"):
         thread.submit(_nothing)

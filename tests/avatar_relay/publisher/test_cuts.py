@@ -1,4 +1,4 @@
-"""A line that breaks for real: a TCP proxy between the library and the relay."""
+"""Real connection losses: a TCP proxy between the library and the relay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.avatar_relay.publisher.test_with_relay import pair
 
 
 class Proxy:
-    """Passes bytes on; can cut all its connections."""
+    """Forwards bytes; can cut all its connections."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -56,13 +56,13 @@ async def proxied(address: str) -> AsyncIterator[tuple[Proxy, str]]:
 
 
 async def until_closed(publisher: Publisher) -> None:
-    """Until the publisher noticed the cut."""
+    """Wait until the publisher has noticed the cut."""
     while publisher.is_connected:  # noqa: ASYNC110 - the library tells nobody
         await asyncio.sleep(0)
 
 
 class BreakableLink(InProcessLink):
-    """A line in process that a test can break."""
+    """An in-process link that a test can break."""
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay)
@@ -85,7 +85,7 @@ class BreakableLink(InProcessLink):
 
 
 class Breakable:
-    """Connects to a relay by breakable links; `gate` holds back new ones."""
+    """Connects to a relay by breakable links; `gate` delays new ones."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -100,7 +100,7 @@ class Breakable:
 
 
 async def test_what_was_cut_goes_on_over_another_connection() -> None:
-    """Sound before, during and after the cut is one whole for the device."""
+    """Sound before, during and after the cut is complete on the device."""
     async with (
         pair("over grpc") as (_, device, _, address),
         proxied(address) as (proxy, through),
@@ -120,7 +120,7 @@ async def test_what_was_cut_goes_on_over_another_connection() -> None:
 
 
 async def test_it_goes_on_under_the_same_session() -> None:
-    """The relay neither opens nor ends it anew."""
+    """The relay neither opens nor ends it again."""
     async with pair("in process") as (_, device, relay, _):
         line = Breakable(relay)
         async with Publisher(line.connect) as publisher:
@@ -135,7 +135,7 @@ async def test_it_goes_on_under_the_same_session() -> None:
 
 
 async def test_finished_survives_a_cut() -> None:
-    """What a device tells meanwhile is kept by the relay for the publisher's lease."""
+    """The relay keeps the device's events during the publisher's lease."""
     async with pair("in process", hold_finished=True) as (_, device, relay, _):
         line = Breakable(relay)
         async with Publisher(line.connect) as publisher:
@@ -153,7 +153,7 @@ async def test_finished_survives_a_cut() -> None:
 
 
 async def test_a_line_that_swallows_everything_is_left_for_another() -> None:
-    """Also if hello gets no answer, after a stream that had stood: attempts go on (in Python 3.11 they once ended here)."""
+    """Also if hello gets no answer, after an established stream: attempts continue (in Python 3.11 they once ended here)."""
     async with pair("in process") as (_, _, relay, _):
         line = Breakable(relay)
         dead = FakeLink(lambda _: [])

@@ -1,4 +1,4 @@
-"""The library refuses at the call what is not the declared format, and strips WAV headers; nothing of it goes out before."""
+"""The library refuses sound that is not in the declared format at the call, and strips WAV headers; nothing of it is sent before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLES = pcm()
 
 @pytest.mark.parametrize("container", [container for container in BEGINNINGS if container is not Container.WAV])
 async def test_a_container_as_pcm_is_refused_by_name(container: Container) -> None:
-    """At the call, with nothing opened; the next conversation is not disturbed."""
+    """At the call, with nothing opened; the next conversation is not affected."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -34,7 +34,7 @@ async def test_a_container_as_pcm_is_refused_by_name(container: Container) -> No
 
 
 async def test_an_mp3_in_small_pieces_is_never_sent() -> None:
-    """It is kept back until it is clear, refused then, and refused from then on."""
+    """It is held until the format is clear, then refused, as are all later chunks."""
     relay = FakeRelay()
     mp3 = BEGINNINGS[Container.MPEG]
     refused = 0
@@ -52,7 +52,7 @@ async def test_an_mp3_in_small_pieces_is_never_sent() -> None:
 
 @pytest.mark.parametrize("size", [40, 3_200, 1 << 20])
 async def test_a_wav_is_stripped(size: int) -> None:
-    """Header and trailing chunks; also if the header is a call of its own, or cut."""
+    """Header and trailing chunks; also if the header is a separate call, or cut."""
     relay = FakeRelay()
     data = wav(SAMPLES, after=TAG)
     async with relay.publisher() as publisher:
@@ -65,7 +65,7 @@ async def test_a_wav_is_stripped(size: int) -> None:
 
 
 async def test_each_call_a_wav() -> None:
-    """And one of another rate among them is refused; the conversation goes on."""
+    """One of another rate among them is refused; the conversation continues."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -94,7 +94,7 @@ async def test_what_was_kept_back_goes_out_at_the_end(how: str) -> None:
 
 @pytest.mark.parametrize(("codec", "data"), [(Codec.OGG_OPUS, wav(SAMPLES)), (Codec.OPUS, BEGINNINGS[Container.OGG])])
 async def test_other_codecs(codec: Codec, data: bytes) -> None:
-    """What certainly is not Ogg, or no bare packet."""
+    """Data that cannot be Ogg, or cannot be a bare packet."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=AudioFormat(codec))

@@ -1,4 +1,4 @@
-"""The log tells a caller that waits for `finished` that it has not sent the end."""
+"""The log notifies a caller that waits for `finished` without having sent the end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def short(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
 
 
 def hints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was told."""
+    """Return the logged hints."""
     return [record.getMessage() for record in caplog.records if record.name == end_hint.__name__]
 
 
 async def wait_in_vain(*waiting: asyncio.Task[object], seconds: float = 0.3) -> None:
-    """Give up waiting after a while."""
+    """Wait for `finished`, and give up after a while."""
     await asyncio.wait(waiting, timeout=seconds)
     for task in waiting:
         task.cancel()
@@ -37,7 +37,7 @@ async def wait_in_vain(*waiting: asyncio.Task[object], seconds: float = 0.3) -> 
 
 
 async def test_one_hint_names_the_conversation_and_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
-    """Once, though two wait, and long."""
+    """Once, although two callers wait for a long time."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -49,7 +49,7 @@ async def test_one_hint_names_the_conversation_and_what_to_do(caplog: pytest.Log
 
 
 async def test_none_while_sound_comes_or_once_the_end_was_said(caplog: pytest.LogCaptureFixture) -> None:
-    """Waiting from the first sound on is right, and so is a device that takes its time."""
+    """Waiting from the first sound on is correct, and so is waiting for a slow device."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)

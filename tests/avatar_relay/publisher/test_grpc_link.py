@@ -38,7 +38,7 @@ Behaviour = Callable[[FromPublisher], list[ToPublisher]]
 
 
 class RecordingService(services.PublisherServiceServicer):
-    """Records what it is told and answers as a device that takes everything and finishes at once."""
+    """Records its requests and answers like a device that accepts everything and finishes at once."""
 
     def __init__(self) -> None:
         self.said: list[FromPublisher] = []
@@ -85,7 +85,7 @@ async def service() -> AsyncIterator[tuple[RecordingService, str]]:
 
 
 async def test_a_conversation_over_grpc(service: tuple[RecordingService, str]) -> None:
-    """All bytes arrive, in order, joined into few messages; finished comes back."""
+    """All bytes arrive, in order, joined into few messages; finished is returned."""
     recording, address = service
     sound, motion = bytes(range(250)) * 256, [weights(20, 0.1), weights(40, 0.2)]
     async with Publisher.connect(address, publisher_id="backend") as publisher:
@@ -101,7 +101,7 @@ async def test_a_conversation_over_grpc(service: tuple[RecordingService, str]) -
 
 
 async def test_a_refusal_carries_the_relays_reason(service: tuple[RecordingService, str]) -> None:
-    """INVALID_ARGUMENT is final: not retried, and its details reach the caller."""
+    """INVALID_ARGUMENT is final: not retried, and its details are passed to the caller."""
     recording, address = service
     recording.abort_with = Fault(Reason.HELLO_INVALID, "publisher_id must be shorter", "hello.publisher_id")
     with pytest.raises(ConnectionLostError, match="publisher_id must be shorter") as caught:
@@ -124,7 +124,7 @@ async def test_another_service_at_the_address_is_said_clearly() -> None:
 
 
 def test_grpc_is_imported_only_when_it_is_used() -> None:
-    """A backend in the relay's own process never pays for it; a fresh interpreter shows it."""
+    """A backend in the relay's own process never loads it; checked in a new interpreter."""
     program = "import sys, avatar_relay.publisher; print(sorted({'grpc', 'google.rpc'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

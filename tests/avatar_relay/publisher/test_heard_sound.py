@@ -1,4 +1,4 @@
-"""When the sound will have been heard, by what devices tell."""
+"""The time at which the sound will have been played, from the devices' events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DRY, WET = Stalled(True, Kind.AUDIO), Stalled(False, Kind.AUDIO)
     ],
 )
 def test_end_of_the_sound(told: list[tuple[int, PlayerEventBody]], length_us: int | None, over_us: int | None) -> None:
-    """It moves with pauses and stalls, and is known from the sound running dry if its length is not."""
+    """It moves with pauses and stalls; if the sound's length is unknown, it is derived from the sound running dry."""
     heard = HeardSound()
     for second, body in told:
         heard.on_event("lobby", body, second * SECOND)

@@ -1,4 +1,4 @@
-"""Cutting audio, counting keyframes: bytes stay, places join without gaps and do not drift."""
+"""Cutting audio and counting keyframes: bytes are unchanged, positions join without gaps and do not drift."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from avatar_relay.publisher.media_line import MotionLine, PcmLine, audio_line
 @settings(max_examples=100, deadline=None)
 @given(rate_hz=st.sampled_from(PCM_RATES_HZ), sizes=st.lists(st.integers(0, 30_000), max_size=8))
 def test_pcm_cut_anywhere_keeps_every_sample_and_its_place(rate_hz: int, sizes: list[int]) -> None:
-    """Payloads hold whole samples, at most 100 ms, join without gaps, and end where the sample count says."""
+    """Payloads contain whole samples, at most 100 ms, join without gaps, and end at the position of the sample count."""
     data = np.random.default_rng(len(sizes)).bytes(sum(sizes))
     line, start, slices = PcmLine(AudioFormat(Codec.PCM_S16LE, rate_hz)), 0, []
     for size in sizes:
@@ -60,7 +60,7 @@ def test_ogg_keeps_its_bytes_and_claims_no_place(sizes: list[int]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(rate=st.sampled_from([24.0, 25.0, 29.97, 30.0, 60.0]), counts=st.lists(st.integers(1, 100), min_size=1, max_size=30))
 def test_motion_places_join_and_do_not_drift(rate: float, counts: list[int]) -> None:
-    """Keyframe n lies at n / rate, however the windows are cut."""
+    """Keyframe n is at n / rate, however the windows are cut."""
     motion_format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, rate, ARKIT_NAMES)
     line, rate = MotionLine(motion_format), motion_format.keyframes_per_second
     placed = [line.place(line.inspect(np.zeros((rows, 52), "<f4").tobytes())) for rows in counts]
@@ -71,7 +71,7 @@ def test_motion_places_join_and_do_not_drift(rate: float, counts: list[int]) -> 
 
 @pytest.mark.parametrize(("keyframes", "end"), [(0, True), (1, False), (57, True)])
 def test_avatarkit_is_counted_on_a_copy(keyframes: int, end: bool) -> None:
-    """The payload is the very bytes handed over; an empty end message is motion of no length."""
+    """The payload contains the original bytes; an empty end message is motion of zero length."""
     data = avatarkit.write(avatarkit.AvatarKitMotion("c", "r", end, "", np.zeros((keyframes, 120), np.float32)))
     line = MotionLine(MotionFormat(MotionEncoding.AVATARKIT_V2))
     message = line.inspect(data)
@@ -84,7 +84,7 @@ def test_avatarkit_is_counted_on_a_copy(keyframes: int, end: bool) -> None:
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_as_motion_are_read_or_refused_clearly(data: bytes) -> None:
-    """Nothing but the library's own error comes out."""
+    """Only the library's own error is raised."""
     for motion_format in (MotionFormat(MotionEncoding.AVATARKIT_V2), MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen",))):
         try:
             assert MotionLine(motion_format).inspect(data).data == data
@@ -98,7 +98,7 @@ def test_any_bytes_as_motion_are_read_or_refused_clearly(data: bytes) -> None:
 @settings(max_examples=100, deadline=None)
 @given(packet=st.binary(min_size=1, max_size=40))
 def test_packet_durations_agree_with_libopus(packet: bytes) -> None:
-    """The reference decoder counts the same samples; what it calls invalid by its head is refused."""
+    """The reference decoder counts the same samples; packets it calls invalid by their header are refused."""
     opus = pytest.importorskip("opuslib_next.api.decoder")
     try:
         expected_us = opus.packet_get_nb_frames(packet) * opus.packet_get_samples_per_frame(packet, 48_000) * 1_000 // 48
@@ -115,7 +115,7 @@ def test_packet_durations_agree_with_libopus(packet: bytes) -> None:
     [(b"", "empty"), (b"\x03", "frame count"), (b"\x0b\x00", "0 frames"), (b"\x1b\x3f", "120 ms"), (b"\x09\x00", "one size")],
 )
 def test_what_can_not_be_a_packet_is_refused(packet: bytes, why: str) -> None:
-    """With the reason, and what to do."""
+    """With the reason and the remedy."""
     with pytest.raises(ValueError, match=why):
         packet_duration_us(packet)
     with pytest.raises(InvalidMediaError, match=why) if packet else nullcontext():
@@ -125,7 +125,7 @@ def test_what_can_not_be_a_packet_is_refused(packet: bytes, why: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=40), st.sampled_from([1, 2, 5]))
 def test_any_weight_that_is_no_finite_number_is_found(values: list[float], names: int) -> None:
-    """The first one is told by row and place; numbers of any size are taken."""
+    """The first one is reported by row and column; numbers of any size are accepted."""
     values += [0.0] * (-len(values) % names)
     line = MotionLine(MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 25.0, tuple(f"w{at}" for at in range(names))))
     data = np.asarray(values, "<f4").tobytes()

@@ -1,4 +1,4 @@
-"""The library finds a relay by a name that only the system knows, with and without TLS, and keeps out of the environment."""
+"""The library resolves a relay's name with the system's resolver, with and without TLS, and does not change the environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "box.local"
 
 
 class Names:
-    """The system's lookup: it knows some names, each of which has a dead IPv6 address first. It hangs until it `may_answer`."""
+    """A fake system resolver: each known name has a dead IPv6 address first. It hangs until it `may_answer`."""
 
     def __init__(self, *known: str) -> None:
         self.known = known
@@ -53,7 +53,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 
 async def test_a_name_of_the_system_is_found(names: Names) -> None:
-    """By its second address; in another thread; the environment stays as it was."""
+    """By its second address; in another thread; the environment is unchanged."""
     before = dict(os.environ)
     async with serving(build_relay(RelayConfig(listen="127.0.0.1:0")), Mute()) as (_, address):
         port = address.rpartition(":")[2]
@@ -65,7 +65,7 @@ async def test_a_name_of_the_system_is_found(names: Names) -> None:
 
 
 async def test_tls_looks_for_the_name_in_the_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And for nothing else: the address is not enough."""
+    """The address alone is not enough."""
     authority = Authority(tmp_path)
     async with over_tls(authority, None) as relay:
         port = relay.addresses[0].rpartition(":")[2]
@@ -80,7 +80,7 @@ async def test_tls_looks_for_the_name_in_the_certificate(monkeypatch: pytest.Mon
 
 
 async def test_an_unknown_name_is_said_clearly(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be known later: not final."""
+    """The name may exist later: not final."""
     monkeypatch.setattr("avatar_relay.publisher.publisher.PUBLISHER_LEASE_US", 300_000)
     with pytest.raises(ConnectionLostError, match=r"the name 'nowhere\.local' of the relay is not known here") as caught:
         async with Publisher.connect("nowhere.local:52000"):
@@ -90,7 +90,7 @@ async def test_an_unknown_name_is_said_clearly(names: Names, monkeypatch: pytest
 
 
 async def test_a_lookup_that_hangs_is_waited_for_and_not_repeated(names: Names) -> None:
-    """Cancelling does not end it; the next call takes what it finds, and the one after that looks anew."""
+    """Cancelling does not end it; the next call uses its result, and the one after that starts a new lookup."""
     names.may_answer.clear()
     lookup = NameLookup(f"{NAME}:1")
     for _ in range(3):
@@ -108,13 +108,13 @@ async def test_a_lookup_that_hangs_is_waited_for_and_not_repeated(names: Names) 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "unix:/run/relay.sock", "nonsense"])
 async def test_what_is_no_name_is_left_to_grpc(names: Names, address: str) -> None:
-    """As it was given."""
+    """Passed unchanged."""
     assert await NameLookup(address).target() == (address, ())
     assert names.asked == []
 
 
 async def test_a_proxy_looks_up_the_name(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may know another network."""
+    """It may be in another network."""
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
     assert await NameLookup("relay.example:1").target() == ("relay.example:1", ())
     assert names.asked == []

@@ -1,4 +1,4 @@
-"""One conversation and the outbox: whatever is said in whatever order, what goes out keeps the rules."""
+"""One conversation and the outbox: for any order of calls, the output follows the rules."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 
 
 def conversation(name: str = "c", buffer_bytes: int = 1 << 20) -> PublishedConversation:
-    """One with sound and motion."""
+    """A conversation with sound and motion."""
     return PublishedConversation(ConversationOpen(name, PCM_16K, WEIGHTS_30), buffer_bytes=buffer_bytes)
 
 
 class Publishing(RuleBasedStateMachine):
-    """Says anything that may be said, grants any credit, sends at any time; then compares with what was said."""
+    """Makes any valid call, grants any credit, sends at any time; then compares with the calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Publishing(RuleBasedStateMachine):
         return b"".join(payload.data for payload in self.sent if payload.kind is kind)
 
     def teardown(self) -> None:
-        """With enough credit and the end said, all goes out, and one `end` behind it that names the last sequences."""
+        """With enough credit and the end set, everything is sent, followed by one `end` with the last sequences."""
         self.core.grant(Credit(1 << 40, 1 << 40))
         self.granted.update({Kind.AUDIO: 1 << 40, Kind.MOTION: 1 << 40})
         self.core.end_all(self.now_us)
@@ -145,7 +145,7 @@ TestPublishing.settings = settings(max_examples=60, stateful_step_count=30, dead
     ],
 )
 def test_when_motion_is_taken(say: object, refusal: DropReason | None) -> None:
-    """Until it is complete, audio-only, or the conversation is over."""
+    """Until it is complete, audio-only, or the conversation has ended."""
     core = conversation()
     core.push_audio(bytes(3_200))
     say(core)  # type: ignore[operator]
@@ -154,7 +154,7 @@ def test_when_motion_is_taken(say: object, refusal: DropReason | None) -> None:
 
 @pytest.mark.parametrize(("rows", "complete"), [(28, False), (29, True), (30, True), (31, True)])
 def test_motion_within_a_keyframe_of_the_sound_completes_it(rows: int, complete: bool) -> None:
-    """30 keyframes are a second; makers round down."""
+    """30 keyframes are a second; generators round down."""
     core = conversation()
     core.push_audio(bytes(32_000))
     core.push_motion(core.inspect_motion(weights(rows)), 0)
@@ -164,7 +164,7 @@ def test_motion_within_a_keyframe_of_the_sound_completes_it(rows: int, complete:
 
 
 def test_each_motion_payload_restarts_the_grace() -> None:
-    """A slow maker is not cut off while it delivers."""
+    """A slow generator is not cut off while it delivers."""
     core = conversation()
     core.push_audio(bytes(64_000))
     core.end_audio(0)
@@ -177,7 +177,7 @@ def test_each_motion_payload_restarts_the_grace() -> None:
 
 
 def test_end_of_the_sound_does_not_wait_longer_than_it_is_heard() -> None:
-    """Motion that never comes: the end goes out before the last sample is heard."""
+    """If motion never arrives, the end is sent before the last sample is audible."""
     core = conversation()
     core.push_audio(bytes(64_000))
     core.end_audio(10_000)
@@ -190,7 +190,7 @@ def test_end_of_the_sound_does_not_wait_longer_than_it_is_heard() -> None:
 
 
 def test_motion_right_behind_the_end_of_the_sound_is_taken() -> None:
-    """However late the end was said; complete motion is not missing."""
+    """However late the end was set; complete motion is not missing."""
     core = conversation()
     core.push_audio(bytes(64_000))
     core.heard("lobby", Started(), 100_000)
@@ -201,7 +201,7 @@ def test_motion_right_behind_the_end_of_the_sound_is_taken() -> None:
 
 
 def test_sound_shorter_than_what_a_device_waits_for_is_ended_at_once() -> None:
-    """Its device may not begin before the end is there."""
+    """Its device may not start before the end arrives."""
     core = conversation()
     core.push_audio(bytes(6_400))
     core.end_audio(0)
@@ -209,7 +209,7 @@ def test_sound_shorter_than_what_a_device_waits_for_is_ended_at_once() -> None:
 
 
 def test_closing_tells_what_was_thrown_away() -> None:
-    """Payloads and bytes by kind; a payload of which a part went out counts."""
+    """Payloads and bytes by kind; a partly sent payload counts."""
     core = conversation()
     core.push_audio(bytes(6_400))
     core.push_motion(core.inspect_motion(weights(100)), 0)
@@ -226,7 +226,7 @@ def test_closing_tells_what_was_thrown_away() -> None:
 
 
 def test_control_goes_first_then_acknowledgements_then_media_in_turns() -> None:
-    """An interrupt never waits behind media; a long conversation does not hold up a short one."""
+    """An interrupt never waits behind media; a long conversation does not delay a short one."""
     outbox = SendQueue()
     for name in ("a", "b"):
         core = conversation(name)
@@ -248,7 +248,7 @@ def test_control_goes_first_then_acknowledgements_then_media_in_turns() -> None:
 
 
 class Asked(PublishedConversation):
-    """Counts how often it was asked for what it has to say."""
+    """Counts how often it was asked for messages."""
 
     asked = 0
 
@@ -258,7 +258,7 @@ class Asked(PublishedConversation):
 
 
 def test_only_conversations_that_something_happened_to_are_asked() -> None:
-    """What a message costs does not grow with how many are open."""
+    """The cost of a message does not grow with the number of open conversations."""
     outbox = SendQueue()
     crowd = [Asked(ConversationOpen(f"c{number}", PCM_16K), buffer_bytes=1 << 20) for number in range(20)]
     for core in crowd:
@@ -279,7 +279,7 @@ def test_only_conversations_that_something_happened_to_are_asked() -> None:
 
 
 def test_a_conversation_that_waits_for_motion_is_ended_when_its_time_is_over() -> None:
-    """Also one that has long had nothing to say; motion that comes late moves its end, and none of the others'."""
+    """Also one that has long been idle; late motion moves its end, and no other end."""
     outbox, ends = SendQueue(), {}
     crowd = [conversation(name) for name in "ab"]
     for core in crowd:
@@ -302,7 +302,7 @@ def test_a_conversation_that_waits_for_motion_is_ended_when_its_time_is_over() -
 
 
 def test_control_is_bounded() -> None:
-    """A line that takes nothing is found out."""
+    """A connection that accepts nothing is detected."""
     outbox = SendQueue()
     for _ in range(MAX_CONTROL):
         outbox.say(Interrupt("c"))
@@ -311,7 +311,7 @@ def test_control_is_bounded() -> None:
 
 
 def test_backoff_doubles_up_to_its_bound_and_spreads_over_all_of_it() -> None:
-    """Full jitter: from nothing to the whole wait."""
+    """Full jitter: from zero to the whole wait."""
     assert list(itertools.islice(full_jitter(PUBLISHER_BACKOFF, lambda: 1.0), 5)) == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
     assert list(itertools.islice(full_jitter(PUBLISHER_BACKOFF, lambda: 1.0), 119, 124)) == pytest.approx([0.5, 1.0, 2.0, 4.0, 5.0])
     assert list(itertools.islice(full_jitter(PUBLISHER_BACKOFF, lambda: 0.0), 3)) == [0.0, 0.0, 0.0]

@@ -1,4 +1,4 @@
-"""The publisher's stream: connecting, cuts, coming back, closing."""
+"""The publisher's stream: connecting, cuts, resuming, closing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REFUSED = ConnectionLostError("unauthenticated", final=True)
 
 
 async def test_hello_comes_first_and_alone() -> None:
-    """Nothing goes out before the welcome."""
+    """Nothing is sent before the welcome."""
     relay = FakeRelay()
     async with relay.publisher():
         (hello,) = relay.link.said
@@ -50,7 +50,7 @@ async def test_hello_comes_first_and_alone() -> None:
 
 
 async def test_connecting_goes_on_until_the_relay_is_there() -> None:
-    """A relay that starts after its backend is no failure."""
+    """A relay that starts after its backend is not a failure."""
     relay = FakeRelay()
     relay.refusals = [BROKEN, BROKEN, BROKEN]
     async with relay.publisher():
@@ -58,7 +58,7 @@ async def test_connecting_goes_on_until_the_relay_is_there() -> None:
 
 
 async def test_a_final_refusal_ends_connecting_at_once() -> None:
-    """Its text reaches the caller."""
+    """Its text is passed to the caller."""
     relay = FakeRelay()
     relay.refusals = [REFUSED]
     with pytest.raises(ConnectionLostError, match="unauthenticated"):
@@ -68,7 +68,7 @@ async def test_a_final_refusal_ends_connecting_at_once() -> None:
 
 
 async def test_after_a_cut_a_conversation_goes_on_behind_what_the_relay_took() -> None:
-    """Payload 1 arrived, 2 was lost on its way, 3 was handed over meanwhile: 2 and 3 go out, once the relay says `opened`."""
+    """Payload 1 arrived, 2 was lost in transit, 3 was queued meanwhile: 2 and 3 are sent after the relay's `opened`."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -88,7 +88,7 @@ async def test_after_a_cut_a_conversation_goes_on_behind_what_the_relay_took() -
 
 
 async def test_a_large_payload_goes_on_within() -> None:
-    """The relay tells how many bytes it took of it."""
+    """The relay reports how many of its bytes it received."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=AudioFormat(Codec.OPUS), motion_format=WEIGHTS_30)
@@ -106,7 +106,7 @@ async def test_a_large_payload_goes_on_within() -> None:
 
 
 async def test_a_relay_that_was_restarted_gets_what_no_device_holds() -> None:
-    """Opened again, with what the devices hold; media and end follow."""
+    """Reopened with the devices' cursors; media and end follow."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -125,7 +125,7 @@ async def test_a_relay_that_was_restarted_gets_what_no_device_holds() -> None:
 
 
 class EmptyRelay(FakeRelay):
-    """Restarted: answers what is opened again with `fault`, for the first `times`."""
+    """A restarted relay: answers reopened conversations with `fault`, the first `times` times."""
 
     fault = Fault(Reason.DEVICE_UNKNOWN, "not there yet", "targets", 100)
     times = 3
@@ -139,7 +139,7 @@ class EmptyRelay(FakeRelay):
 
 
 async def test_a_device_that_comes_back_later_is_asked_for_again() -> None:
-    """Nothing goes out before the relay says `opened`."""
+    """Nothing is sent before the relay's `opened`."""
     relay = EmptyRelay(heartbeat_ms=20)
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -153,7 +153,7 @@ async def test_a_device_that_comes_back_later_is_asked_for_again() -> None:
 
 
 async def test_a_device_that_lost_what_it_held_has_finished() -> None:
-    """The end that the relay would have made: `device_lost`, at the last position."""
+    """The end that the relay would have reported: `device_lost`, at the last position."""
     relay = EmptyRelay()
     relay.fault = Fault(Reason.DEVICE_LOST, "it holds no more of it", "targets")
     async with relay.publisher() as publisher:
@@ -166,7 +166,7 @@ async def test_a_device_that_lost_what_it_held_has_finished() -> None:
 
 
 async def test_what_was_interrupted_is_interrupted_again() -> None:
-    """Since the word may have been on its way; at a relay that has it, and at one that does not."""
+    """The first interrupt may have been lost in transit; holds for a relay that has the conversation, and for one that does not."""
     for known in (True, False):
         relay = FakeRelay()
         async with relay.publisher() as publisher:
@@ -185,7 +185,7 @@ async def test_what_was_interrupted_is_interrupted_again() -> None:
 
 
 async def test_what_the_relay_ended_meanwhile_is_stopped() -> None:
-    """Its lease for us was over: what arrived plays out, and the owner learns it at the next sound."""
+    """Our lease had expired: received media plays out, and the owner is notified at the next sound."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -202,7 +202,7 @@ async def test_what_the_relay_ended_meanwhile_is_stopped() -> None:
 
 
 async def test_when_patience_is_over_everything_fails_and_attempts_go_on() -> None:
-    """Until then verbs take what they are given; after that they say that there is no stream."""
+    """Until then verbs accept data; after that they report that there is no stream."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -240,7 +240,7 @@ async def test_a_final_end_of_the_stream_is_not_retried() -> None:
 
 
 async def test_leaving_ends_what_is_open_and_lets_it_go_out() -> None:
-    """A face never hangs because a backend forgot the end."""
+    """A face must not hang because a backend omitted the end."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         conversation_id = await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
@@ -249,7 +249,7 @@ async def test_leaving_ends_what_is_open_and_lets_it_go_out() -> None:
 
 
 async def test_leaving_waits_until_the_relay_has_all_of_it() -> None:
-    """What merely left would be lost with the stream: a ping behind it comes back first."""
+    """Data merely sent would be lost with the stream: a later ping must be answered first."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
@@ -258,7 +258,7 @@ async def test_leaving_waits_until_the_relay_has_all_of_it() -> None:
 
 
 async def test_leaving_with_an_error_closes_at_once() -> None:
-    """Media that waits for credit does not hold it up; who waits for an outcome is told."""
+    """Media waiting for credit does not delay it; callers that wait for an outcome are notified."""
     relay = FakeRelay(credit=Credit())
     with pytest.raises(ZeroDivisionError):
         async with relay.publisher() as publisher:
@@ -276,21 +276,21 @@ async def test_leaving_with_an_error_closes_at_once() -> None:
 
 
 async def test_heartbeats_are_sent() -> None:
-    """As often as the relay asks for."""
+    """At the interval requested by the relay."""
     relay = FakeRelay(heartbeat_ms=1)
     async with relay.publisher():
         await relay.link.until_said(Ping, 3)
 
 
 def test_a_half_open_line_is_found_and_left_in_time() -> None:
-    """Found within 5 s by either end and back within 7, each with most of a second to spare; also if the first try is lost as well."""
+    """Found within 5 s by either end and restored within 7 s, each with most of a second to spare; also if the first attempt is lost."""
     attempts, found_s = Attempts(PUBLISHER_BACKOFF, lambda: 1.0), PEER_TIMEOUT_US / 1e6 + TICK_S
     assert found_s <= 5 - 0.75
     assert found_s + attempts.wait_s() + attempts.within_s + attempts.wait_s() <= 7 - 0.75
 
 
 async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the peer time-out, or where the relay wants few pings, after some of those. The next stream is the same session's."""
+    """After the peer timeout, or, if the relay requests rare pings, after some of them. The next stream has the same session."""
     monkeypatch.setattr("avatar_relay.publisher.publisher.PEER_TIMEOUT_US", 20_000)
     relay = FakeRelay(heartbeat_ms=30)
     async with relay.publisher():
@@ -305,7 +305,7 @@ async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A try that falls into a hole must not last as long as the silence of a stream; each further one gets more time."""
+    """A lost attempt must not last as long as the silence limit of a stream; each further one gets more time."""
     monkeypatch.setattr("avatar_relay.backoff.WELCOME_S", 0.05)
     loop, began = asyncio.get_running_loop(), list[float]()
     relay = FakeRelay()
@@ -320,7 +320,7 @@ async def test_a_relay_that_gives_no_welcome_is_left_and_given_longer(monkeypatc
 
 
 async def test_a_proxy_without_a_relay_is_asked_rarely_after_half_a_minute() -> None:
-    """As many times as that takes; a relay that does not answer itself is asked on."""
+    """For any number of attempts; a relay that does not answer at all is still retried."""
     counts: list[int] = []
     for foreign in (True, False):
         tries: list[None] = []
@@ -339,7 +339,7 @@ async def test_a_proxy_without_a_relay_is_asked_rarely_after_half_a_minute() -> 
 
 
 def test_waits_begin_anew_with_each_welcome() -> None:
-    """However often the relay falls over: a publisher that waited longer and longer would lose it for minutes."""
+    """However often the relay fails: with ever longer waits, a publisher would miss it for minutes."""
     attempts = Attempts(PUBLISHER_BACKOFF, lambda: 1.0)
     for _ in range(200):
         attempts.welcomed()
@@ -355,7 +355,7 @@ def test_waits_begin_anew_with_each_welcome() -> None:
 
 
 async def test_trace_context_travels_on_open() -> None:
-    """The hook is asked once a conversation, with its id."""
+    """The hook is called once per conversation, with its id."""
     relay = FakeRelay()
     asked: list[str] = []
 
@@ -371,14 +371,14 @@ async def test_trace_context_travels_on_open() -> None:
 
 
 async def test_an_avatar_needs_a_target() -> None:
-    """Said before anything is sent."""
+    """Raised before anything is sent."""
     async with FakeRelay().publisher() as publisher:
         with pytest.raises(InvalidMediaError, match="at least one device"):
             publisher.avatar(audio_format=PCM_16K)
 
 
 async def test_what_finished_meanwhile_is_told_again() -> None:
-    """The relay knows the id, and has closed it: the device's event is on its way."""
+    """The relay knows the id, and has closed it: the device's event is in transit."""
     relay = EmptyRelay()
     relay.fault = Fault(Reason.CONVERSATION_ID_TAKEN, "it exists or existed", "open")
     async with relay.publisher() as publisher:
@@ -393,7 +393,7 @@ async def test_what_finished_meanwhile_is_told_again() -> None:
 
 
 async def test_goaway_holds_the_publisher_back() -> None:
-    """As long as the relay asked for; the next stream begins anew."""
+    """For as long as the relay requested; the next stream starts afresh."""
     relay = FakeRelay()
     loop = asyncio.get_running_loop()
     async with relay.publisher():
@@ -409,7 +409,7 @@ async def test_goaway_holds_the_publisher_back() -> None:
 
 
 async def test_event_of_an_unknown_kind_is_acknowledged() -> None:
-    """Its device would repeat it."""
+    """Its device would repeat it otherwise."""
     relay = FakeRelay()
     async with relay.publisher():
         relay.link.tell(UnknownEvent(7, "lobby"))

@@ -1,4 +1,4 @@
-"""What becomes of a conversation whose first answer was lost with a stream."""
+"""Conversations whose first answer was lost with a stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAKEN = Fault(Reason.CONVERSATION_ID_TAKEN, "it exists or existed")
 
 
 def spoken() -> tuple[PublisherSession, Record, list[Told]]:
-    """A conversation with sound; its `open` went out, and the stream was cut before any answer."""
+    """A conversation with sound; its `open` was sent, and the stream was cut before any answer."""
     exchange, told = PublisherSession(), list[Told]()
     conversation = PublishedConversation(ConversationOpen("c1", PCM_16K, AVATARKIT), buffer_bytes=1 << 20)
     conversation.push_audio(bytes(640))
@@ -30,7 +30,7 @@ def spoken() -> tuple[PublisherSession, Record, list[Told]]:
 
 
 def test_an_end_that_the_relay_made_is_told_once() -> None:
-    """It has no id, and comes again on each new stream."""
+    """It has no id, and is repeated on each new stream."""
     exchange, record, told = spoken()
     exchange.handle(Opened("c1", ("lobby",)), NOW_US)
     for _ in range(2):
@@ -40,7 +40,7 @@ def test_an_end_that_the_relay_made_is_told_once() -> None:
 
 
 def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None:
-    """Its end comes first, then the relay's answer that the id was used."""
+    """Its end arrives first, then the relay's answer that the id was used."""
     exchange, record, _ = spoken()
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
     assert record.playback.outcome is None
@@ -51,7 +51,7 @@ def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None
 
 
 def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_relay() -> None:
-    """There it would wait for a device that is done with it."""
+    """There it would wait for a device that has finished it."""
     exchange, record, _ = spoken()
     while exchange.next_message() is not None:
         pass
@@ -63,7 +63,7 @@ def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_rel
 
 
 def test_what_is_over_stays_over() -> None:
-    """Also if the relay says afterwards that it is open on one device more."""
+    """Also if the relay reports afterwards that it is open on one more device."""
     exchange, record, _ = spoken()
     exchange.handle(Opened("c1", ("lobby",)), NOW_US)
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
@@ -73,7 +73,7 @@ def test_what_is_over_stays_over() -> None:
 
 
 def test_what_was_said_last_of_holding_is_said_again() -> None:
-    """A stream may have swallowed it: a face that nobody lets go on would hang."""
+    """The stream may have lost it: a face that is never resumed would hang."""
     exchange, record, _ = spoken()
     exchange.handle(Opened("c1", ("lobby",)), NOW_US)
     exchange.say(Pause("c1"))
@@ -87,7 +87,7 @@ def test_what_was_said_last_of_holding_is_said_again() -> None:
 
 
 def test_a_command_before_it_is_open_again_does_no_harm() -> None:
-    """The relay knows nothing of it yet, and says so; then the device comes, and it goes on."""
+    """The relay does not know it yet, and reports this; then the device attaches, and it continues."""
     exchange, record, _ = spoken()
     away = Fault(Reason.DEVICE_UNKNOWN, "has not come back yet", "targets", 100)
     exchange.handle(ConversationError("c1", away, "lobby"), NOW_US)

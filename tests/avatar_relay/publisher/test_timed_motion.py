@@ -1,4 +1,4 @@
-"""Motion that is told where it lies: `at_us`, for a call or for each keyframe."""
+"""Motion with explicit positions: `at_us`, for a call or for each keyframe."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def rows(count: int, first: int = 0) -> bytes:
 
 
 def sent(relay: FakeRelay) -> list[tuple[int | None, int]]:
-    """Position and number of rows of each motion payload."""
+    """Return position and number of rows of each motion payload."""
     payloads = [payload for media in relay.link.all(Media) for payload in media.payloads if payload.kind is Kind.MOTION]
     return [(payload.pts_us, len(payload.data) // 4) for payload in payloads]
 
 
 async def yielded(relay: FakeRelay, calls: Sequence[tuple[list[bytes], int | list[int] | None]], *, wait: bool = True) -> None:
-    """These calls on one conversation of 0.1 s, and its end."""
+    """Make these calls on one conversation of 0.1 s, and end it."""
     async with relay.publisher() as publisher:
         avatar: Avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=JAW_30)
         conversation_id = await avatar.yield_audio_data(PCM_100MS)
@@ -50,7 +50,7 @@ async def yielded(relay: FakeRelay, calls: Sequence[tuple[list[bytes], int | lis
 
 @pytest.mark.parametrize("wait", [True, False])
 async def test_a_position_for_a_call(wait: bool) -> None:
-    """The first keyframe of all frames; what follows lies behind, also in the next call."""
+    """The first keyframe of all frames; later ones follow it, also in the next call."""
     relay = FakeRelay()
     await yielded(relay, [([rows(3), rows(3)], 500_000), ([rows(1)], None), ([rows(2)], 2_000_000)], wait=wait)
     assert sent(relay) == [(500_000, 3), (600_000, 3), (700_000, 1), (2_000_000, 2)]
@@ -58,7 +58,7 @@ async def test_a_position_for_a_call(wait: bool) -> None:
 
 @pytest.mark.parametrize("wait", [True, False])
 async def test_a_position_for_each_keyframe(wait: bool) -> None:
-    """Rows on the grid travel together; a missing row, and time that runs apart, begin another payload."""
+    """Rows on the grid share a payload; a missing row, and accumulated time difference, start another payload."""
     relay = FakeRelay()
     on_grid = [0, 33_333, 66_667, 100_000]
     behind_a_gap = [166_667, 200_000 + ON_GRID_US]
@@ -83,7 +83,7 @@ async def test_a_position_for_each_keyframe(wait: bool) -> None:
     ],
 )
 async def test_wrong_positions_are_refused_at_the_call(at_us: object, error: type[Exception], text: str) -> None:
-    """Nothing is taken then, and the conversation goes on."""
+    """Nothing is accepted then, and the conversation continues."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=JAW_30)
@@ -98,7 +98,7 @@ async def test_wrong_positions_are_refused_at_the_call(at_us: object, error: typ
 
 
 async def test_avatarkit_is_placed_by_the_call_only() -> None:
-    """Its messages travel bit for bit."""
+    """Its messages are sent bit for bit."""
     relay = FakeRelay()
     async with relay.publisher() as publisher:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=AVATARKIT)
@@ -117,7 +117,7 @@ async def test_avatarkit_is_placed_by_the_call_only() -> None:
 @given(st.lists(st.integers(20_000, 400_000), min_size=1, max_size=60), st.sampled_from([30.0, 29.97, 60.0]))
 @settings(max_examples=40, deadline=None)
 def test_each_keyframe_is_shown_at_its_time(gaps_us: list[int], rate: float) -> None:
-    """Whatever the time codes are: at each of them the pose is the row's, to within what the grid takes."""
+    """For any time codes: at each of them the pose is that of the row, within the error of the grid."""
     at_us = [int(position) for position in np.cumsum(gaps_us)]
     format = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, rate, ("jawOpen",))
     line, stream = MotionLine(format), MotionStream(make_motion_decoder(format), format)

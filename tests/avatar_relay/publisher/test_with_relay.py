@@ -1,4 +1,4 @@
-"""The library and the relay together, in process and over gRPC, down to what a device gets."""
+"""The library and the relay together, in process and over gRPC, up to the messages of a device."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 
 
 class Mute:
-    """No `Speak` here."""
+    """A relay without `Speak`."""
 
     async def speak(self, target: str, *_: object, **__: object) -> tuple[str, str]:
         raise AssertionError
 
 
 class Device:
-    """A device that takes what it is sent, plays it in no time and tells so."""
+    """A device that accepts what it is sent, plays it instantly and reports this."""
 
     def __init__(self, port: DevicePort, device_id: str, buffer_bytes: int) -> None:
         self._port = port
@@ -46,7 +46,7 @@ class Device:
         self.places: dict[tuple[str, Kind], list[tuple[int, int | None]]] = {}
         self.acknowledged = 0
         self.held_back: list[tuple[str, Finished]] | None = None
-        """What it would have told; None if it tells at once."""
+        """Withheld events; None if it reports at once."""
         self._acknowledged = asyncio.Event()
         self._ended = asyncio.Event()
         self._media = asyncio.Event()
@@ -109,7 +109,7 @@ class Device:
         await self._ended.wait()
 
     async def release(self) -> None:
-        """Tell what was held back."""
+        """Send the withheld events."""
         held_back, self.held_back = self.held_back or [], None
         for conversation_id, finished in held_back:
             await self._finish(conversation_id, finished)
@@ -134,7 +134,7 @@ class Device:
 async def pair(
     way: str, buffer_bytes: int = 2 << 20, *, hold_finished: bool = False
 ) -> AsyncIterator[tuple[Publisher, Device, Relay, str]]:
-    """A relay and its address, a publisher that reaches it one way or the other, and a device."""
+    """A relay and its address, a publisher connected in process or over gRPC, and a device."""
     relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
     device = Device(relay.connect_device(), "lobby", buffer_bytes)
     async with serving(relay, Mute()) as (_, address):
@@ -155,7 +155,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 async def test_all_bytes_reach_the_device_and_finished_comes_back(way: str) -> None:
-    """Sound and motion bit for bit, PTS and sequences as counted, one finished, every event acknowledged."""
+    """Sound and motion bit for bit, expected PTS and sequences, one finished, every event acknowledged."""
     sound, motion = os.urandom(64_001), [weights(40, 0.25), weights(20, 0.75)]
     async with pair(way) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -174,7 +174,7 @@ async def test_all_bytes_reach_the_device_and_finished_comes_back(way: str) -> N
 
 
 async def test_more_than_all_buffers_hold_flows_under_credit(way: str) -> None:
-    """8 MB of sound through a device that buffers 64 KB and a relay that holds 2.5 MB: nothing is lost, nothing is refused."""
+    """8 MB of sound through a device with a buffer of 64 KB and a relay with 2.5 MB: nothing is lost, nothing is refused."""
     sound = os.urandom(8 << 20)
     async with pair(way, buffer_bytes=64 << 10) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
@@ -199,7 +199,7 @@ async def test_audio_only_and_interrupt_reach_the_device(way: str) -> None:
 
 
 async def test_an_unknown_device_is_the_conversations_fault(way: str) -> None:
-    """The stream lives, and the next conversation plays."""
+    """The stream survives, and the next conversation plays."""
     async with pair(way) as (publisher, _, _, _):
         nobody = publisher.avatar("nobody", audio_format=PCM_16K)
         conversation_id = await nobody.yield_audio_data(bytes(3_200))
@@ -212,7 +212,7 @@ async def test_an_unknown_device_is_the_conversations_fault(way: str) -> None:
 
 
 async def test_another_publisher_takes_over(way: str) -> None:
-    """The last opener wins; the other learns it at its next sound."""
+    """The last opener wins; the other is notified at its next sound."""
     async with pair(way) as (publisher, _, relay, _), Publisher.in_process(relay) as other:
         avatar = publisher.avatar("lobby", audio_format=PCM_16K)
         conversation_id = await avatar.yield_audio_data(bytes(3_200))
@@ -225,7 +225,7 @@ async def test_another_publisher_takes_over(way: str) -> None:
 
 
 async def test_one_stream_carries_many_conversations_to_many_devices(way: str) -> None:
-    """Each device gets its own, whole, while all are published at once."""
+    """Each device gets its own, complete, while all are published concurrently."""
     names = [f"device-{number}" for number in range(8)]
     async with pair(way) as (publisher, _, relay, _), asyncio.TaskGroup() as tasks:
         devices = {name: Device(relay.connect_device(), name, 64 << 10) for name in names}

@@ -1,6 +1,6 @@
-"""Wrong calls of the publisher library: each raises at the call, and disturbs no conversation of the same publisher.
+"""Wrong calls of the publisher library: each raises at the call, and affects no conversation of the same publisher.
 
-Over a real relay, in process and over gRPC, with a device that plays what it gets. More examples: `--hypothesis-profile=more`.
+Over a real relay, in process and over gRPC, with a device that plays what it receives. More examples: `--hypothesis-profile=more`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = ["way"]
 
 SHARED_RELAYS = settings().max_examples // 10
 CALLS = 30
-"""In one example, so that all of them share a relay."""
+"""Number of calls in one example, which share a relay."""
 
 
 class Number(int):
-    """An enumeration's number instead of its member."""
+    """An enumeration with a member's number instead of the member."""
 
 
 ODD = [object(), Number(1), Codec.OPUS, MotionEncoding.AVATARKIT_V2, Pacing.LIVE, OnPlaying.QUEUE, PCM_16K, WEIGHTS_30]
@@ -50,17 +50,17 @@ MISTAKES: dict[type, st.SearchStrategy[Any]] = {
     dict: st.dictionaries(st.text(max_size=2), st.none(), max_size=1),
     Iterator: st.builds(lambda: iter([b"12"])),
 }
-"""What a caller may hand over by mistake."""
+"""Values that a caller may pass by mistake."""
 
 
 def but(*kinds: type) -> st.SearchStrategy[Any]:
-    """Anything that is none of these."""
+    """Any value that is none of these."""
     odd = [value for value in ODD if type(value) not in kinds]
     return st.one_of(*[values for kind, values in MISTAKES.items() if kind not in kinds], st.sampled_from(odd))
 
 
 def outside(low: float, high: float) -> st.SearchStrategy[Any]:
-    """Anything that is no number from `low` to `high`."""
+    """Anything that is not a number from `low` to `high`."""
     numbers = (st.integers() | st.floats()).filter(lambda value: not low <= value <= high)
     return but(int, float, Number) | numbers
 
@@ -74,7 +74,7 @@ POSITIONS = st.one_of(
     st.lists(st.integers(0, 10**6), min_size=3, max_size=3).filter(lambda values: not values[0] < values[1] < values[2]),
     st.lists(but(int, Number), min_size=3, max_size=3),
 )
-"""Of three keyframes."""
+"""Payload of three keyframes."""
 NOT_IDS = but(str) | MISTAKES[str].filter(lambda value: not is_valid_id(value))
 
 
@@ -103,7 +103,7 @@ def avatar_call(name: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[
 
 
 def verb(name: str, values: st.SearchStrategy[Any], call: Callable[[Avatar, str, Any], object]) -> st.SearchStrategy[Call]:
-    """A verb of the avatar that is speaking."""
+    """A verb of the avatar during a conversation."""
     return values.map(lambda value: Call(name, value, lambda _, avatar, conversation_id, value: call(avatar, conversation_id, value)))
 
 
@@ -138,7 +138,7 @@ CALL = st.one_of(
 
 
 async def make_calls(way: str, calls: Iterable[Call]) -> None:
-    """Each within a conversation that is whole in the end, beside another of the same publisher."""
+    """Make the calls during a conversation that is complete in the end, beside another of the same publisher."""
     sound, motion = os.urandom(6_400), weights(6)
     async with pair(way) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -151,7 +151,7 @@ async def make_calls(way: str, calls: Iterable[Call]) -> None:
 
 
 async def assert_whole(avatar: Avatar, device: Device, conversation_id: str, sound: bytes, motion: bytes) -> None:
-    """A conversation whose first 3,200 bytes were said takes the rest, and all of it is played."""
+    """A conversation whose first 3,200 bytes were published accepts the rest, and all of it plays."""
     await avatar.yield_audio_data(sound[3_200:])
     await avatar.yield_frames_data([motion], conversation_id)
     avatar.end()
@@ -163,7 +163,7 @@ async def assert_whole(avatar: Avatar, device: Device, conversation_id: str, sou
 @settings(max_examples=SHARED_RELAYS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(CALL, min_size=CALLS, max_size=CALLS))
 def test_wrong_calls_raise_and_disturb_nobody(way: str, calls: list[Call]) -> None:
-    """Whatever the argument, and whichever it is."""
+    """For any argument and any wrong value."""
     asyncio.run(make_calls(way, calls))
 
 
@@ -215,7 +215,7 @@ def test_motion_formats_that_can_not_be_are_not_made(encoding: Any, rate: Any, n
     ],
 )
 def test_the_error_says_what_is_wrong(call: Callable[[], object], error: type[Exception], text: str) -> None:
-    """The argument, what is expected, what was given; a token is not shown."""
+    """The argument, the expected and the actual value; a token is not shown."""
     with pytest.raises(error, match=text):
         call()
 
@@ -238,7 +238,7 @@ async def test_a_list_of_targets_and_one_payload_for_frames_get_a_hint() -> None
 
 
 async def test_buffers_are_copied_at_the_call(way: str) -> None:
-    """A bytearray or memoryview may be reused at once: what was said is what is played."""
+    """A bytearray or memoryview may be reused at once: the data at the time of the call is played."""
     sound, motion = bytearray(os.urandom(6_400)), bytearray(weights(6))
     expected = bytes(sound), bytes(motion)
     async with pair(way) as (publisher, device, _, _):
@@ -252,7 +252,7 @@ async def test_buffers_are_copied_at_the_call(way: str) -> None:
 
 
 async def test_a_device_that_is_not_there_is_told_for_its_own_conversation(way: str) -> None:
-    """A name that might be one is no wrong call."""
+    """A valid but unknown name is not a wrong call."""
     sound, motion = os.urandom(6_400), weights(6)
     async with pair(way) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)
@@ -265,7 +265,7 @@ async def test_a_device_that_is_not_there_is_told_for_its_own_conversation(way: 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
 async def test_a_listener_that_raises_disturbs_nobody(way: str, error: BaseException) -> None:
-    """Also if it asks for the result of what was cancelled."""
+    """Also if it reads the result of a cancelled task."""
 
     def listener(_: AvatarEvent) -> None:
         raise error
@@ -317,7 +317,7 @@ async def test_a_trace_that_raises_or_gives_nothing_opens_nothing(way: str) -> N
 
 @pytest.mark.parametrize("what", ["open", "media"])
 async def test_what_can_not_be_sent_fails_its_own_conversation_only(way: str, what: str) -> None:
-    """Defence in depth: a value that slipped through every check reaches the shared writer."""
+    """Defence in depth: a value that passed every check reaches the shared writer."""
     sound, motion = os.urandom(6_400), weights(6)
     async with pair(way) as (publisher, device, _, _):
         avatar = publisher.avatar("lobby", audio_format=PCM_16K, motion_format=WEIGHTS_30)

@@ -39,8 +39,8 @@ async def test_sound_stays_whole_where_motion_must_yield(tmp_path: Path) -> None
 
 
 async def test_a_lost_sound_device_is_told_and_played_on(tmp_path: Path) -> None:
-    """Missing for 4 s in the middle of a word: the conversation ends normally. Nothing but what the device had taken is lost, and
-    what it played after its last report, at most two buffers, may be repeated."""
+    """Missing for 4 s in the middle of a word: the conversation ends normally. At most the data passed to the device is lost, and
+    sound played after its last report, at most two buffers, may be repeated."""
     report = await trouble.unplugged(tmp_path, SETUP, await load_material(CLIP))
     assert report["finished"] == "completed"
     assert report["publisher_told"] == {"AUDIO_DEVICE_FAILED": 1, "audio stalls": 1, "audio goes on": 1}

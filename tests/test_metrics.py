@@ -173,7 +173,7 @@ async def query_all(program: str, folder: Path, ports: tuple[int, int], port: in
 
 
 async def gives(server: str, place: str, expression: str, may_be_empty: bool) -> bool:
-    """Whether an expression gives what it should, now. A server that does not take it answers with an error."""
+    """Whether an expression now returns the expected result. A server that refuses it answers with an error."""
     try:
         answer = json.loads(await asyncio.to_thread(fetched, f"{server}/api/v1/query?query={quote(expression)}"))
     except HTTPError as error:

@@ -50,7 +50,7 @@ class Operator:
 
 @asynccontextmanager
 async def device(folder: Path, name: str) -> AsyncIterator[Program]:
-    """A new device: no address, no token; returns its complete log."""
+    """A new device: no address, no token; the program is run with its complete log."""
     own = folder / name
     own.mkdir()
     command = [

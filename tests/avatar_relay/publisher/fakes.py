@@ -117,7 +117,7 @@ class FakeRelay:
         self.devices = devices
         self.token = "session-1"
         self.taken: tuple[Taken, ...] = ()
-        """State reported in the next welcome."""
+        """Received payloads, as reported in the next welcome."""
         self.refusals: list[ConnectionLostError] = []
         self.links: list[FakeLink] = []
         self.refused = 0

@@ -33,7 +33,7 @@ CALLS = 30
 
 
 class Number(int):
-    """An enumeration with a member's number instead of the member."""
+    """An enumeration member's number instead of the member."""
 
 
 ODD = [object(), Number(1), Codec.OPUS, MotionEncoding.AVATARKIT_V2, Pacing.LIVE, OnPlaying.QUEUE, PCM_16K, WEIGHTS_30]

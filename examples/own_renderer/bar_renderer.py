@@ -36,7 +36,7 @@ class BarRenderer:
         self._open = 0.0
 
     def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
-        """Draw `pose`, the amount by which each part is open or turned; `overlay` is text drawn over the face."""
+        """`pose` says how far everything is open or turned; `overlay` is what would be written over the face."""
         self._open = float(np.clip(pose[JAW], 0, 1))
 
     def show(self) -> None:

@@ -24,7 +24,7 @@ RATE_HZ = 16_000
 
 @dataclass(frozen=True, slots=True)
 class BeeperSettings:
-    """Settings: the table `[beeper]`, the variables `AVATAR_RELAY_BEEPER_…`, the flags `--beeper-…`."""
+    """The table `[beeper]`, the variables `AVATAR_RELAY_BEEPER_…`, the flags `--beeper-…`."""
 
     pitch_hz: float = setting(440.0, takes.number(100, 4_000, "Hz"), "pitch of the beeps")
     beep_ms: int = setting(200, takes.whole_number(20, 2_000, "ms"), "length of a beep, and of the pause after it")

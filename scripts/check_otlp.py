@@ -1,4 +1,4 @@
-"""Run one conversation against a real collector, rotel, and list the spans that it says it received. See `scripts/check_otlp`."""
+"""Run one conversation against a real collector, rotel, and list the spans that it reports as received. See `scripts/check_otlp`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICE_ID = "checked"
 
 
 async def check(rotel: Path, folder: Path) -> set[str]:
-    """The names of the spans that the collector lists."""
+    """The names of the spans in the collector's log."""
     from relay_server.sources.source import TextSpeech
     from relay_server.sources.speech import SpeechSource
 
@@ -38,12 +38,12 @@ async def check(rotel: Path, folder: Path) -> set[str]:
                 script = Script(SpeechSource(), TextSpeech("Hello, collector."), "a greeting")
                 await speak(address, DEVICE_ID, script, seconds=None, telemetry=telemetry_off(), say=print)
                 await device.wait(30)
-        await asyncio.sleep(1)  # its log is written in batches
+        await asyncio.sleep(1)  # the collector writes its log in batches
         return set(re.findall(r"Name\s*:\s*((?:relay|device)\.\w+)", collector.said()))
 
 
 def main() -> int:
-    """The command; returns its exit status."""
+    """Run the command; returns its exit status."""
     parser = command_line("check_otlp", __doc__)
     parser.add_argument("--rotel", type=Path, required=True, help="the collector's program")
     parser.add_argument("--out", type=Path, required=True, help="folder for logs")

@@ -1,11 +1,10 @@
 """Generate the Python stubs of `proto/avatar_relay/`.
 
-Hatchling runs this as a build hook. For a wheel the stubs are generated in a temporary folder, so that the sources may be
-read-only; for an editable install they are written beside their sources. A wheel gets the units of `system/`, too, which the
-installer puts in place. By hand, `python scripts/compile_protos.py` writes the stubs beside their sources, and
-`… --descriptor-set FILE` writes an image of the sources instead. Stubs are never
-committed: the compiler is pinned in `pyproject.toml` to the oldest protobuf runtime that we accept. `proto/google/` is there for
-readers in other languages; its Python modules come from the package googleapis-common-protos.
+Hatchling runs this as a build hook. For a wheel, the stubs are generated in a temporary folder, so the sources may be read-only;
+for an editable install they are written beside their sources. A wheel also contains the units of `system/`, which the installer
+installs. By hand, `python scripts/compile_protos.py` writes the stubs beside their sources, and `… --descriptor-set FILE` writes
+an image of the sources instead. Stubs are never committed: `pyproject.toml` pins the compiler to the oldest supported protobuf
+runtime. `proto/google/` is for users of other languages; its Python modules come from the package googleapis-common-protos.
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ def generate(folder: Path) -> list[Path]:
 
 
 class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's class, or object where it is absent
-    """Hatchling's hook: generates the stubs, and puts them into the wheel."""
+    """Build hook of Hatchling that generates the stubs and adds them to the wheel."""
 
     _folder: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Before a build; `version` is `standard` or `editable`."""
+        """Generate the stubs before a build; `version` is `standard` or `editable`."""
         if version == "editable":
             generate(PROTO)
             return
@@ -68,14 +67,14 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling's c
         build_data["force_include"] |= {str(path): f"avatar_relay/installer/units/{path.name}" for path in units}
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """After a build."""
+        """Clean up after a build."""
         del version, build_data, artifact_path
         if self._folder is not None:
             self._folder.cleanup()
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Generate the Python stubs of proto/avatar_relay/.")
     parser.add_argument("--descriptor-set", type=Path, help="write a FileDescriptorSet (for buf and grpcurl) to this file instead")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Store the wire of an earlier revision as a FileDescriptorSet, for tests that speak it.
+"""Store the protobuf contract of an earlier revision as a FileDescriptorSet, for tests of version skew.
 
 python scripts/store_contract.py REVISION tests/version_skew/NAME.binpb
 """
@@ -23,7 +23,7 @@ def _git(*arguments: str) -> str:
 
 
 def main() -> int:
-    """Compile the `.proto` files of the revision, with all that they import; returns protoc's status."""
+    """Compile the `.proto` files of the revision with their imports; returns protoc's exit status."""
     parser = command_line("store_contract", __doc__)
     parser.add_argument("revision", help="any name of a commit that git knows")
     parser.add_argument("file", type=Path)

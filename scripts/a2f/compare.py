@@ -1,4 +1,4 @@
-"""Compares our Audio2Face-3D messages and source with NVIDIA's own packages, which run in an environment of their own.
+"""Compares our Audio2Face-3D messages and source with NVIDIA's own packages, which run in a separate environment.
 
 compare.py PYTHON [FOLDER]    the Python of that environment, and a folder of NVIDIA's .proto files; exits with 1 if anything differs
 """
@@ -77,7 +77,7 @@ def differences(ours: Any, theirs: dict[str, Any], where: str) -> list[str]:
 
 
 def compare_schema(python: str) -> None:
-    """Field by field."""
+    """Compare the message definitions field by field."""
     (real,) = ask(python, "describe")
     for name, ours in (("request", schema.AudioStream), ("answer", schema.AnimationStream)):
         found = differences(ours.DESCRIPTOR, real[name], name)
@@ -85,7 +85,7 @@ def compare_schema(python: str) -> None:
 
 
 def compare_protos(folder: Path) -> None:
-    """Field by field, with the .proto files of a release: `proto/protobuf_files` of NVIDIA's samples."""
+    """Compare the definitions field by field with the .proto files of a release: `proto/protobuf_files` of NVIDIA's samples."""
     image = Path(tempfile.mkdtemp()) / "image.binpb"
     includes = [f"-I{folder}", f"-I{package_folder('grpc_tools') / '_proto'}"]
     files = sorted(path.name for path in folder.glob("*.proto"))
@@ -100,7 +100,7 @@ def compare_protos(folder: Path) -> None:
 
 
 def described(message: Any) -> dict[str, Any]:
-    """Describe a message as `real.py describe` does; recursive messages are described once."""
+    """Describe a message type in the format of `real.py describe`; recursive messages are described once."""
     return {str(field.number): _described_field(field) for field in message.fields}
 
 
@@ -160,7 +160,7 @@ async def compare_calls(python: str) -> None:
 
 
 async def compare_call(out: asyncio.StreamReader, target: str, rate_hz: int) -> None:
-    """One conversation at one rate: requests, sound and rows."""
+    """Run one conversation at one rate, and compare requests, sound and rows."""
     sound = np.random.default_rng(rate_hz).integers(-9_000, 9_000, round(3.3 * rate_hz)).astype("<i2").tobytes()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -210,7 +210,7 @@ async def compare_standin(python: str) -> None:
 
 
 def frames_of(answer: Any) -> list[Any]:
-    """Keyframes in a document."""
+    """The keyframes in a response document."""
     frames: list[Any] = answer.get("animation_data", {}).get("skel_animation", {}).get("blend_shape_weights", [])
     return frames
 

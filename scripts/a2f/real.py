@@ -1,10 +1,10 @@
-"""NVIDIA's own messages and stubs at work, in an environment that has nothing of ours. One JSON document a line.
+"""Runs NVIDIA's own messages and stubs in an environment without our packages. Prints one JSON document per line.
 
-describe        the fields of all messages that a call can hold
-requests        reads requests as hex, a line each; says how they read, and how they are written
-answers         answers of every shape: as hex, and how they read
-serve           a service on a free port; says the port, then what it heard and sent in each call
-call TARGET     one call of the service there, with a second of sound; says what came
+describe        the fields of all messages that a call can contain
+requests        reads requests as hex, one per line; prints them parsed, and serialized again
+answers         responses of every shape: as hex, and parsed
+serve           a service on a free port; prints the port, then the received and sent messages of each call
+call TARGET     one call of the service at TARGET, with a second of sound; prints the responses
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ NAMES = ("JawOpen", "MouthClose", "TongueOut")
 
 
 def say(document: Any) -> None:
-    """One line."""
+    """Print a document as one line of JSON."""
     print(json.dumps(document), flush=True)
 
 
 def describe(message: Any, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of a message by number, with their contents."""
+    """The fields of a message type by number, with nested messages."""
     fields = {}
     for field in message.fields:
         inner = field.message_type if field.message_type is not None and field.message_type.full_name not in seen else None
@@ -72,7 +72,7 @@ def header(rate_hz: int, names: Iterable[str] = NAMES) -> Any:
 
 
 def animation(index: int, pcm: bytes) -> Any:
-    """A keyframe with its sound, weights of its own, and an aggregate of emotions as a service sends it."""
+    """A keyframe with sound, distinct weights, and an aggregate of emotions as a service sends it."""
     data = AnimationData()
     weights = [(index * 7 + column) % 97 / 97 for column in range(len(NAMES))]
     data.skel_animation.blend_shape_weights.append(FloatArrayWithTimeCode(time_code=index / KEYFRAMES_PER_SECOND, values=weights))
@@ -85,7 +85,7 @@ def animation(index: int, pcm: bytes) -> Any:
 
 
 def answers() -> Iterator[Any]:
-    """Answers of every shape, also with parts that a relay does not read."""
+    """Responses of every shape, including parts that a relay ignores."""
     yield header(22_050)
     yield header(48_000, ())
     yield A2F3DAnimationDataStream(animation_data_stream_header={})
@@ -159,7 +159,7 @@ def call(target: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """See above."""
+    """Run the command named by the first argument."""
     match arguments:
         case ["describe"]:
             say({"request": describe(AudioWithEmotionStream.DESCRIPTOR), "answer": describe(A2F3DAnimationDataStream.DESCRIPTOR)})

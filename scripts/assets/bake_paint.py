@@ -1,8 +1,8 @@
-"""Paints the head's skin: the colour of each position follows from its place in space and the base mesh's masks. Pure numpy.
+"""Paints the skin of the head: the colour of a texel depends on its position in space and the base mesh's masks. Pure numpy.
 
-The texture is a map of the head seen from its axis: across, the turn about the axis (the front takes more room than the back);
-upwards, the height, and above the brow the angle to the crown. Hair and shirt are paint on the same skin, so their edges are as
-fine as the texture, not as the mesh.
+The texture is a map of the head seen from its axis: u is the angle about the axis (the front gets more texels than the back),
+v is the height, and above the brow the angle to the crown. Hair and shirt are painted on the same skin, so the resolution of
+their edges is that of the texture, not of the mesh.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from scripts.assets.people import Cut, Person
 
 SIZE = 1024
 LOW, HIGH = -2.05, 1.62
-"""Heights of the texture's bottom and top; everything lower is shirt."""
+"""Heights of the texture's bottom and top; everything below is shirt."""
 SWATCH_V = 0.012
 SWATCHES = {"tongue": 0.25, "mouth": 0.35}
-"""Positions of plain colours along the texture's lowest rows."""
+"""Horizontal positions of plain colours in the texture's lowest rows."""
 TEETH_U, TEETH_HIGH_V = (0.52, 0.98), 0.021
 """Position of the row of teeth in these rows: from the right-most to the left-most tooth, and their height."""
 TEETH_ALONG = 0.56
@@ -34,12 +34,12 @@ _FRONT_GAIN = 0.10
 _PLAIN = {"tongue": (0.76, 0.37, 0.45), "mouth": (0.36, 0.11, 0.135)}
 _TOOTH, _TOOTH_ROOT, _TOOTH_GAP = np.array((0.955, 0.93, 0.88)), np.array((0.87, 0.79, 0.71)), np.array((0.50, 0.36, 0.32))
 _TOOTH_ENDS = np.array((0.0, 0.106, 0.187, 0.281, 0.369, 0.457, 0.58))
-"""Where one tooth ends and the next begins along half a row, from the middle: the usual widths of upper teeth, in mesh units."""
+"""Boundaries between teeth along half a row, from the middle, in mesh units: the usual widths of upper teeth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skin:
-    """Mesh data for painting, of the default person, so that a texture position is the same part of any face.
+    """Mesh data of the default person for painting; a texture position is the same part of every face.
 
     Positions are relative to the centre level of the eyes, in mesh units.
     """
@@ -56,7 +56,7 @@ class Skin:
 
 
 def chart(points: Floats) -> Floats:
-    """Texture coordinates of positions: (n, 2), 0 to 1; the seam is behind the head."""
+    """Texture coordinates of positions, (n, 2), 0 to 1. The seam is at the back of the head."""
     ahead = points[:, 2] - axis_z(points)
     turn = np.arctan2(points[:, 0], ahead)
     u = 0.5 + turn / (2 * np.pi) + _FRONT_GAIN * np.sin(turn)
@@ -67,12 +67,12 @@ def chart(points: Floats) -> Floats:
 
 
 def axis_z(points: Floats) -> Floats:
-    """z of the axis at a position's height: through the head, and further back through the neck."""
+    """z of the axis at the height of each position; it runs through the head and, further back, through the neck."""
     return np.asarray(-0.45 - 0.45 * _smooth(points[:, 1], -0.80, -1.30))
 
 
 def hair_depth(points: Floats, cut: Cut) -> Floats:
-    """How far inside the hairline a place is, in mesh units; negative on bare skin."""
+    """Depth of a position inside the hairline, in mesh units; negative on bare skin."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     brow_line = y - (cut.forehead - cut.falls * np.clip(x / 0.62, 0, 1.2) ** 2.4)
     brow_line = brow_line - cut.recedes * np.exp(-(((x - 0.40) / 0.17) ** 2))
@@ -86,25 +86,25 @@ def hair_depth(points: Floats, cut: Cut) -> Floats:
 
 
 def shirt_depth(points: Floats) -> Floats:
-    """How far below the neckline a place is, in mesh units; negative above."""
+    """Depth of a position below the neckline, in mesh units; negative above."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     return np.asarray(-1.50 - 0.16 * np.clip((z + 0.6) / 0.5, -1, 1) + 0.10 * np.clip(np.abs(x) - 0.2, 0, 1.0) - y)
 
 
 @dataclass(frozen=True, slots=True)
 class PaintedTexture:
-    """A head's paint."""
+    """The painted texture of a head."""
 
     picture: NDArray[np.uint8]
     """The texture: RGB, (SIZE, SIZE, 3), row 0 at v = 0."""
     regions: NDArray[np.uint8]
     """Shares of skin (red) and hair (green), 0 to 255, at half the size; blue is 0."""
     colours: tuple[Floats, Floats]
-    """The mean of the skin and of the hair, 0 to 255."""
+    """The mean colours of skin and hair, 0 to 255."""
 
 
 def paint(skin: Skin, person: Person) -> PaintedTexture:
-    """A person's paint on the default person's places."""
+    """Paint a person's texture at the positions of the default person."""
     plane = chart(skin.points)
     values = np.concatenate([skin.points, skin.uvs], axis=1)
     wide = np.ptp(plane[skin.tris][:, :, 0], axis=1) > 0.5
@@ -136,13 +136,13 @@ def _bytes(colour: Floats) -> NDArray[np.uint8]:
 
 
 def _teeth(rows: int, columns: int, margin: int) -> Floats:
-    """Teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that open at the tips."""
+    """Teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that widen at the tips."""
     along = np.abs((np.arange(-margin, columns + margin) + 0.5) / columns * 2 - 1)[None, :] * TEETH_ALONG
     up = np.minimum(1.0, (np.arange(rows)[:, None] + 0.5) / (TEETH_HIGH_V * SIZE))
     to_gap = np.abs(along[..., None] - _TOOTH_ENDS).min(-1)
     gap = np.exp(-((to_gap / (0.0045 + 0.010 * np.clip(1 - 3.5 * up, 0, 1) ** 2)) ** 2))
     colour = _TOOTH + (_TOOTH_ROOT - _TOOTH) * (0.75 * _smooth(up, 0.35, 1.1))[..., None]
-    colour = colour * (1 - 0.05 * _smooth(to_gap, 0.04, 0.0))[..., None]  # each is round
+    colour = colour * (1 - 0.05 * _smooth(to_gap, 0.04, 0.0))[..., None]  # each tooth is round
     return np.asarray(colour + (_TOOTH_GAP - colour) * (gap * (0.42 + 0.2 * up))[..., None])
 
 
@@ -190,7 +190,7 @@ def _colours(image: Floats, skin: Skin, person: Person) -> tuple[Floats, Floats]
 
 
 def _hair(place: Floats, person: Person) -> Floats:
-    """Strands combed back: they run along the fan of half-planes through an axis below the crown."""
+    """Combed-back strands, which follow a fan of half-planes through an axis below the crown."""
     cut = person.cut
     dark, light = np.array(person.palette.hair_dark), np.array(person.palette.hair_light)
     fan = np.arctan2(place[:, 0], place[:, 1] + 0.30)
@@ -209,7 +209,7 @@ def _hair_cover(place: Floats, cut: Cut) -> Floats:
 
 
 def _brow(place: Floats, full: float) -> Floats:
-    """Hairs that lean outwards, denser in the lower half, thinning to the tail."""
+    """Brow hairs that lean outwards, denser in the lower half and thinning towards the tail."""
     x, y = np.abs(place[:, 0]), place[:, 1]
     t = (x - 0.105) / 0.40
     middle = 0.177 + 0.056 * np.sin(np.clip(t, 0, 1) * 2.3) - 0.018 * np.clip(t, 0, 1.2) ** 3
@@ -259,7 +259,7 @@ def _smooth_max(one: Floats, other: Floats, width: float) -> Floats:
 
 
 def _stripes(across: Floats, voice: int) -> Floats:
-    """Smooth random values 0 to 1 that change once for each unit of `across`."""
+    """Smooth random values from 0 to 1 that change once per unit of `across`."""
     chance = np.random.default_rng(voice).random(4096)
     cell = np.floor(across).astype(int)
     part = across - cell
@@ -268,7 +268,7 @@ def _stripes(across: Floats, voice: int) -> Floats:
 
 
 def _noise(size: int, cells: int) -> Floats:
-    """Soft noise 0 to 1 over the texture, `cells` bumps across, without a seam."""
+    """Seamless soft noise from 0 to 1 over the texture, with `cells` bumps across."""
     chance = np.random.default_rng(cells).random((cells, cells))
     at = np.arange(size) * cells / size
     cell = at.astype(int)
@@ -278,7 +278,7 @@ def _noise(size: int, cells: int) -> Floats:
 
 
 def _fill_holes(colour: Floats, person: Person) -> Floats:
-    """Let painted texels flow into bare ones, so that filtering at the borders finds no black."""
+    """Extend painted texels into unpainted ones, so that texture filtering does not pick up black at the borders."""
     for _ in range(24):
         rows, columns = np.nonzero(np.isnan(colour[..., 0]))
         beside = ((1, 0), (-1, 0), (0, 1), (0, -1))

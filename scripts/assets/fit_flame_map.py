@@ -2,11 +2,11 @@
 
     scripts/assets/fit_flame_map.py RECORDING.json [...] [--out edge_client/motion/assets/flame_map.npz]
 
-What each coefficient means is not public, and no licensed head model may be used. But a recorded conversation has the
-sound that its motion belongs to: the analyser of the source `local` says from the sound what the mouth does, and a
-ridge regression finds it in the coefficients. Quality is cross-validated on parts of the recordings that the fit has
-not seen; targets that it finds nowhere are left out. The rest is moved and stretched so that lips rest in silence and
-move in speech as far as the analyser moves them. The map holds coefficients of that fit only, nothing of a recording.
+The meaning of each coefficient is not public, and no licensed head model may be used. But a recorded conversation contains
+both motion and sound: the analyser of the source `local` (the teacher) estimates mouth weights from the sound, and a ridge
+regression predicts these from the coefficients. Quality is cross-validated on held-out parts of the recordings; targets that
+cannot be predicted are left out. The others are shifted and scaled so that the lips are at rest in silence and move in speech
+as far as the analyser moves them. The map contains only coefficients of that fit, no data of a recording.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ OUT = Path(__file__).parents[2] / "edge_client" / "motion" / "assets" / "flame_m
 RIDGES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 FOLDS = 5
 LEAST_R = 0.2
-"""Targets that correlate less than this where the fit has not seen them are noise."""
+"""Least correlation on held-out data; targets below it count as noise."""
 SILENCE_UNDER_PEAK_DB = 35.0
 SPEECH_UNDER_PEAK_DB = 20.0
 RESTING_SHARE = 0.85
-"""Share of the silent keyframes in which a weight has to be 0."""
+"""Share of the silent keyframes in which a weight must be 0."""
 MOST_STRETCH = 3.0
-"""What a fit finds varies less than its teacher; more than this would be noise made larger."""
+"""Upper limit of the scale factor. Predictions vary less than the teacher; a larger factor would amplify noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """All recordings: coefficients and what the teacher says, one row per keyframe."""
+    """All recordings: coefficients and the teacher's weights, one row per keyframe."""
 
     expression: Floats
     jaw: Floats
@@ -57,7 +57,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """A map and how good it is: correlation with the teacher for each name, where the fit has not seen it."""
+    """A map and its quality: for each name, the correlation with the teacher on held-out data."""
 
     names: tuple[str, ...]
     matrix: Floats
@@ -67,7 +67,7 @@ class Fit:
 
 
 def load(paths: list[Path]) -> Data:
-    """Read recordings and let the teacher hear them."""
+    """Read recordings and run the teacher on their sound."""
     parts = [_load(path) for path in paths]
     columns = zip(*parts, strict=True)
     expression, jaw, teacher, silent, speech = (np.concatenate(column) for column in columns)
@@ -93,7 +93,7 @@ def _load(path: Path) -> tuple[Floats, Floats, Floats, NDArray[np.bool_], NDArra
 
 
 def fit(data: Data) -> Fit:
-    """Choose the ridge by cross-validation, drop what is not found, fit on everything, bring silence to rest."""
+    """Choose the ridge by cross-validation, drop unpredictable targets, fit on all data, and bring the lips to rest in silence."""
     targets = data.teacher.copy()
     targets[:, BLENDSHAPE_NAMES.index("jawOpen")] -= data.jaw
     scored = [(ridge, _correlations(_unseen(data.expression, targets, ridge), targets)) for ridge in RIDGES]
@@ -115,7 +115,7 @@ def _solve(inputs: Floats, targets: Floats, ridge: float) -> tuple[Floats, Float
 
 
 def _unseen(inputs: Floats, targets: Floats, ridge: float) -> Floats:
-    """Predictions for each fifth of the time from a fit on the rest."""
+    """Predictions for each fifth of the time, from a fit on the other four."""
     predicted = np.empty_like(targets)
     fold = np.arange(len(inputs)) * FOLDS // len(inputs)
     for index in range(FOLDS):
@@ -130,9 +130,9 @@ def _correlations(predicted: Floats, targets: Floats) -> Floats:
 
 
 def _rested(data: Data, matrix: Floats, offset: Floats, names: list[str]) -> tuple[Floats, Floats]:
-    """Move each target so that it is 0 in most of the silence, and stretch it so that in speech its mean is right.
+    """Shift each target so that it is 0 in most of the silence, and scale it so that its mean in speech matches the teacher's.
 
-    The jaw's own part, which the decoder adds to `jawOpen`, is as it is: the map makes up for it in silence.
+    The jaw's own coefficient, which the decoder adds to `jawOpen`, is not changed; the map compensates for it in silence.
     """
     silent = data.silent if data.silent.any() else ~data.speech
     moved, stretched = matrix.copy(), offset.copy()
@@ -147,7 +147,7 @@ def _rested(data: Data, matrix: Floats, offset: Floats, names: list[str]) -> tup
 
 
 def _stretch(found: Floats, own: Floats, silent: NDArray[np.bool_], speech: NDArray[np.bool_], wanted: float) -> tuple[float, float]:
-    """By bisection: the stretch of `found`, and the shift that has it rest in silence with it."""
+    """The scale factor of `found`, by bisection, and the shift that brings it to rest in silence at that scale."""
     low, high = 0.0, MOST_STRETCH
     for _ in range(30):
         stretch = (low + high) / 2
@@ -158,7 +158,7 @@ def _stretch(found: Floats, own: Floats, silent: NDArray[np.bool_], speech: NDAr
 
 
 def opening(data: Data, found: Fit) -> Floats:
-    """Lip opening that the map gives, jaw included, for each keyframe."""
+    """Lip opening for each keyframe according to the map, jaw included."""
     weights = data.expression @ found.matrix + found.offset
     if "jawOpen" in found.names:
         weights[:, found.names.index("jawOpen")] += data.jaw
@@ -166,7 +166,7 @@ def opening(data: Data, found: Fit) -> Floats:
 
 
 def report(data: Data, found: Fit, paths: list[Path]) -> str:
-    """How the map was fitted and how good it is, for people."""
+    """Human-readable report: how the map was fitted, and its quality."""
     wide = opening(data, found)
     shut, open_ = float(np.mean(wide[data.silent] < SHUT_BELOW)), float(np.mean(wide[data.speech] > OPEN_FROM))
     lines = [
@@ -195,7 +195,7 @@ def report(data: Data, found: Fit, paths: list[Path]) -> str:
 
 
 def main() -> None:
-    """Fit, print the report, write the map and the report beside it."""
+    """Fit, print the report, and write the map with the report beside it."""
     parser = command_line("assets/fit_flame_map", __doc__)
     parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING.json")
     parser.add_argument("--out", type=Path, default=OUT)

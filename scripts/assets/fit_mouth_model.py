@@ -1,4 +1,4 @@
-"""Fit the models of the mouth on speech of espeak-ng (`tests/lab/mouth/fitting.py`): scripts/assets/fit_mouth_model [--live] [OUT.npz]"""
+"""Fit the mouth models on speech of espeak-ng (`tests/lab/mouth/fitting.py`): scripts/assets/fit_mouth_model [--live] [OUT.npz]"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARAMETER_NAMES = {
 
 
 def main() -> None:
-    """Make the speech, fit, print the fit, write the model."""
+    """Synthesise the speech, fit the models, print the reports, and write the models."""
     parser = command_line("assets/fit_mouth_model", __doc__)
     parser.add_argument("out", nargs="?", type=Path)
     parser.add_argument("--live", action="store_true", help="the model that hears little beyond the moment")
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def report(file: str, model: MouthModel, inputs: Floats, targets: Floats) -> str:
-    """How the model was fitted and how well it does on that speech, for people."""
+    """Human-readable report: how the model was fitted, and its accuracy on that speech."""
     outputs = model(inputs)
     correlations = [np.corrcoef(outputs[:, index], targets[:, index])[0, 1] for index in range(OUTPUTS)]
     names = [PARAMETER_NAMES[parameter] for parameter in MOUTH_OUTPUTS] + ["lips touch (p b m)"]

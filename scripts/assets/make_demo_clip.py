@@ -1,6 +1,6 @@
-"""Make the clip that the demo plays: scripts/assets/make_demo_clip.py [OUT.wav]
+"""Make the demo clip: scripts/assets/make_demo_clip.py [OUT.wav]
 
-Spoken by espeak-ng, 16 kHz mono, with a moment of silence before and after, so that the mouth is seen at rest too.
+Spoken by espeak-ng, 16 kHz mono, with a short silence before and after, which shows the mouth at rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OUT = Path(__file__).parents[2] / "relay_server" / "sources" / "assets" / "demo.
 
 
 def main() -> None:
-    """Speak, resample, write."""
+    """Synthesise the speech, resample it, and write the file."""
     parser = command_line("assets/make_demo_clip", __doc__)
     parser.add_argument("out", nargs="?", type=Path, default=OUT)
     out: Path = parser.parse_args().out

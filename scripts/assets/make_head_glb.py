@@ -1,6 +1,6 @@
-"""Write the built-in head as a model: an example of what `edge-client import-head` reads, under CC0 as the head itself.
+"""Write the built-in head as a model file: an example of the input of `edge-client import-head`, under CC0 like the head itself.
 
-With all 52 blendshapes of ARKit as glTF 2.0 binary; with --vrm as VRM 0 or 1, whose expressions are five vowels, lids and moods.
+The file is glTF 2.0 binary with all 52 ARKit blendshapes; with --vrm it is VRM 0 or 1, with expressions for five vowels, lids and moods.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.lab.tool import BUILD, command_line
 
 
 def main() -> int:
-    """Write it."""
+    """Write the model; returns the exit status."""
     parser = command_line("assets/make_head_glb", __doc__)
     parser.add_argument("--out", type=Path, default=BUILD / "head.glb", metavar="FILE", help="default build/head.glb")
     parser.add_argument("--vrm", type=int, choices=(0, 1), help="as VRM of this version")

@@ -1,6 +1,6 @@
 """Draw the pictures of the face for the documentation into `docs/pictures/face*.jpg`.
 
-Needs `avatar-relay` and Pillow only, no screen; all poses, colours and texts stand here.
+Needs only `avatar-relay` and Pillow, and no screen. All poses, colours and texts are defined in this file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ COLOURS = (
 
 
 def main() -> int:
-    """Strips of expressions, visemes, screens and colours, and the drawn head at the sizes of common screens."""
+    """Draw strips of expressions, visemes, screens and colours, and the drawn head at the sizes of common screens."""
     command_line("assets/make_pictures", __doc__).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for choice, name in (("gles", "face.jpg"), ("flat", "face-2d.jpg")):
@@ -89,7 +89,7 @@ def _visemes() -> Picture:
 
 
 def _moods() -> Picture:
-    """Each mood with an open mouth, and with closed lips."""
+    """Each mood with an open mouth and with closed lips."""
     renderer = _open("gles", (960, 720))
     moods = [mood_weights(Expression(preset)) for preset in ExpressionPreset if preset is not ExpressionPreset.NEUTRAL]
     tiles = [_draw(renderer, with_mood(viseme_pose(ipa), mood))[60:690, 200:760] for ipa in ("ɛ", "p") for mood in moods]
@@ -98,7 +98,7 @@ def _moods() -> Picture:
 
 
 def _screens() -> Picture:
-    """What is written over the face: three pages, a sign while it speaks, the figures, and a page over the vector face."""
+    """Text over the face: three pages, a sign during speech, the figures, and a page over the vector face."""
     speaking = _pose(jawOpen=0.35, mouthLowerDown=0.3)
     tiles: list[Picture] = []
     for choice, overlays in (("gles", (*PAGES, SIGN, FIGURES)), ("flat", (FIGURES,))):
@@ -111,7 +111,7 @@ def _screens() -> Picture:
 
 
 def _cast() -> Picture:
-    """The heads that ship, one in a row."""
+    """The built-in heads, in one row."""
     poses = [
         _pose(mouthSmile=0.05),
         _pose(head=(0.0, 0.6, 0.0)),
@@ -128,7 +128,7 @@ def _cast() -> Picture:
 
 
 def _colours() -> Picture:
-    """Both faces in colours that were chosen."""
+    """Both faces in custom colours."""
     tiles: list[Picture] = []
     for choice in ("gles", "flat"):
         for colours in COLOURS:
@@ -156,7 +156,7 @@ def _grid(tiles: list[Picture], across: int, size: tuple[int, int]) -> Picture:
 
 
 def _poses() -> list[Pose]:
-    """Rest, three mouths of speech, a smile, a blink with rounded lips, a look to the side."""
+    """Poses: rest, three speech shapes, a smile, a blink with rounded lips, and a look to the side."""
     return [
         _pose(mouthSmile=0.12),
         _pose(jawOpen=0.62, mouthStretch=0.1, browInnerUp=0.2),
@@ -181,7 +181,7 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
 def _open(
     choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "bob", head: str = DEFAULT_HEAD
 ) -> Renderer:
-    """Off-screen; the drawn head with smooth edges, as on a GPU."""
+    """An off-screen renderer; the drawn head has smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen", {})
         look = HeadLook("high", hair)

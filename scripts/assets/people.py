@@ -17,10 +17,10 @@ class PaintColours:
 
     skin: Rgb
     warm: Rgb
-    """Of cheeks, nose, chin and ears, where blood shows."""
+    """Colour of cheeks, nose, chin and ears, where blood is visible."""
     lip: Rgb
     seam: Rgb
-    """Of the line where the lips meet."""
+    """Colour of the line where the lips meet."""
     lid: Rgb
     brow: Rgb
     hair_dark: Rgb
@@ -31,26 +31,26 @@ class PaintColours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A hair cut, on the head of the default person, in head units."""
+    """A haircut on the head of the default person, in head units."""
 
     thick: float = 0.105
-    """How far the hair stands out from the skull."""
+    """Thickness of the hair on the skull."""
     forehead: float = 0.70
     """Height of the hairline in the middle of the forehead."""
     falls: float = 0.30
-    """How far the hairline falls towards the temple."""
+    """Drop of the hairline towards the temple."""
     recedes: float = 0.0
-    """How far it goes back above the temples."""
+    """Recession of the hairline above the temples."""
     temple: float = -0.20
-    """How far in front the hair at the temple begins."""
+    """Forward position of the front edge of the hair at the temple."""
     lowest: float = -0.12
-    """Where the hair in front of the ear ends."""
+    """Height of the lower end of the hair in front of the ear."""
     nape: float = -0.78
-    """Where it ends behind."""
+    """Height of the lower end of the hair at the nape."""
     ear: float = 1.0
-    """How much room is left about the ear, times that of the default person."""
+    """Hair-free space around the ear, relative to the default person."""
     strands: float = 1.0
-    """How fine the strands are painted, times those of the default person."""
+    """Fineness of the painted strands, relative to the default person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +63,23 @@ class Person:
     palette: PaintColours
     cut: Cut = field(default_factory=Cut)
     scale: float = 1.0
-    """Times the size that MakeHuman gives it: heads fill the same picture."""
+    """Factor on the size that MakeHuman produces, so that all heads fill the picture equally."""
     smile: float = 0.13
     """Weight of the smile at rest."""
     lids: float = 0.40
     """Weight of `eyeWide` at rest."""
     flush: float = 1.0
-    """How much blood shows."""
+    """Strength of the visible blood in the skin."""
     brows: float = 1.0
-    """How full the brows are, times those of the default person."""
+    """Fullness of the brows, relative to the default person."""
     lines: float = 0.0
-    """How deep the lines of age are, 0 to 1."""
+    """Depth of the age lines, 0 to 1."""
     stubble: float = 0.0
-    """How much of a beard was shaved off, 0 to 1."""
+    """Strength of the stubble, 0 to 1."""
 
 
 def _both(name: str, weight: float) -> dict[str, float]:
-    """A target of both sides: `eyes/*-eye-bag-incr`."""
+    """The same weight for the left and right target of a name such as `eyes/*-eye-bag-incr`."""
     return {name.replace("*", side): weight for side in _SIDES}
 
 
@@ -198,4 +198,4 @@ CAST = (
         stubble=0.25,
     ),
 )
-"""The first is the default; its shape defines the positions of paint and parts."""
+"""The first is the default person, whose shape defines the positions of paint and parts."""

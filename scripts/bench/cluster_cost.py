@@ -1,12 +1,12 @@
-"""What a payload costs when publisher and device are at different relays: CPU of relays and NATS, and how much later it comes.
+"""The cost of a payload if publisher and device are at different relays: CPU of relays and NATS, and additional latency.
 
     scripts/bench/cluster --sessions 10 --seconds 20 --rounds 3
 
 Rounds alternate: all publishers and devices at one relay without a cluster (local), and publishers at one relay, devices at another one
-(cross); with `--workers N` all through one address of so many workers, at random. Each session is a publisher with a stream of its own
-(`--joined`: one publisher for all), that says 40 payloads of each kind a second to a device of its own. CPU is what the kernel counted for
-the programs; latency runs from where a payload is handed to the library to where the device has it, and includes this program's own time,
-in all rounds alike.
+(cross); with `--workers N` all connect to one address shared by N workers, at random. Each session is a publisher with its own stream
+(`--joined`: one publisher for all) that sends 40 payloads of each kind per second to its own device. CPU is the kernel's count for the
+programs. Latency is measured from the call of the library to reception by the device; it includes this program's own time, equally in all
+rounds.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _median(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def main() -> int:
-    """The program; returns its exit status."""
+    """Run the program; returns its exit status."""
     parser = command_line("bench/cluster", __doc__)
     parser.add_argument("--sessions", type=int, default=10, metavar="N", help="devices, each with its publisher (default 10)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of each round (default 20)")

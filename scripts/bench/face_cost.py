@@ -1,13 +1,13 @@
-"""`scripts/bench/face`: what a picture costs, in a real window on an X server without a screen.
+"""`scripts/bench/face`: the CPU cost of a picture, in a real window on a virtual X server.
 
-Rounds take turns, so that they share whatever else the machine does:
-- `ours`: a picture as the stage makes it: idle life, pose, rig, upload, draw, show. CPU of all threads of the process.
-- `python`: the same without a GL: its calls do nothing. That is our Python and numpy; what `ours` has more is the driver's (and, in
-  software, the rasteriser's).
-- `bare`: clear and flip, the least that any picture costs here.
-Then the stage draws for a minute, paced as on a device: pictures a second, and the longest pause between two of them. At the end
-the whole client with its speaker process: memory (PSS), with the face and without it. The wrapper asks the
-driver for what a Raspberry Pi has: GLES 3.1.
+Rounds of the variants alternate, so that other load on the machine affects all of them:
+- `ours`: a picture as the stage makes it: idle motion, pose, rig, upload, draw, show. CPU of all threads of the process.
+- `python`: the same with GL calls that do nothing: our Python and numpy. The difference to `ours` is the driver (and, in software,
+  the rasteriser).
+- `bare`: clear and flip, the minimum cost of any picture on this machine.
+Then the stage draws for a minute, paced as on a device: pictures per second, and the longest pause between two of them. Finally the
+memory (PSS) of the whole client with its speaker process, with and without the face. The wrapper requests GLES 3.1 from the driver,
+as on a Raspberry Pi.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class Sustained:
     skipped: int
     longest_pause_ms: float
     pauses_over_two: int
-    """Pauses of more than two pictures' time beyond their own."""
+    """Number of pauses that are more than two picture intervals too long, that is, longer than three."""
     cpu_percent: float
     """CPU of all threads, in per cent of one core."""
 
 
 class _NoGl:
-    """A GL whose calls do nothing; constants are what they are."""
+    """A GL whose calls do nothing; constants keep their values."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -90,7 +90,7 @@ def _nothing(*_: Any) -> None:
 
 
 class _Speech:
-    """A player that always speaks: every weight changes."""
+    """A player that always speaks; every weight changes."""
 
     def view(self, now_us: int) -> View:
         """See `ViewSource`."""
@@ -213,7 +213,7 @@ async def memory(renderer: str, size: tuple[int, int]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure and print; 1 if a limit is passed."""
+    """Measure and print; returns 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(prog="scripts/bench/face", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the paced stretch (default: 60)")
@@ -239,7 +239,7 @@ def main() -> int:
 
 
 def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, dict[str, float]]) -> list[str]:
-    """Print the figures, and whether each target was met; returns those that were missed."""
+    """Print the figures and whether each target was met; returns the missed targets."""
     ours, python, bare = found["ours"], found["python"], found["bare"]
     print(f"{name}; {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"a picture          {ours.cpu_ms:6.2f} ms CPU  {ours.wall_ms:6.2f} ms")

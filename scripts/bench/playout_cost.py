@@ -1,7 +1,7 @@
-"""`scripts/bench/playout`: what receiving, decoding and scheduling 80 payloads a second costs, and what the speaker process does.
+"""`scripts/bench/playout`: the cost of receiving, decoding and scheduling 80 payloads per second, and of the speaker process.
 
-Each round starts a player anew, lets it warm up, and reads the kernel's CPU clock of its processes over the measured stretch, and
-their PSS at its end. Rounds of all players take turns, so that they share whatever else the machine does.
+Each round starts a new player, waits for its warm-up, and reads the kernel's CPU time of its processes over the measured interval, and
+their PSS at its end. Rounds of the players alternate, so that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AUDIO_PER_S, MOTION_PER_S = 50, 30
 WARM_UP_S = 2.5
 TICK_MS = 10
 LONG_S = 600.0
-"""How long the peer's server runs unless it is stopped."""
+"""Running time of the peer's server unless it is stopped."""
 LIMIT_PERCENT = 5.0
 """Limit of our own cost, in per cent of a core: the cost of a bare player in the same rounds is subtracted."""
 PLAYERS = {
@@ -56,7 +56,7 @@ class Cost:
     """Cost of one process, or the sum of several."""
 
     cpu_percent: float
-    """Of one core."""
+    """CPU in per cent of one core."""
     pss_mb: float
 
 
@@ -65,7 +65,7 @@ Round = dict[str, Cost]
 
 
 def payloads(seconds: float) -> list[tuple[float, AudioChunk | MotionChunk]]:
-    """50 payloads of 20 ms of sound and 30 of one pose in each second, with their times, in order. The same each time."""
+    """Per second, 50 payloads of 20 ms of sound and 30 of one pose, with their times, in order. Deterministic."""
     chance = np.random.default_rng(1)
     frames = RATE_HZ // AUDIO_PER_S
     sounds = [chance.integers(-8_000, 8_000, frames).astype("<i2") for _ in range(round(seconds * AUDIO_PER_S))]
@@ -84,7 +84,7 @@ async def paced(seconds: float) -> AsyncIterator[AudioChunk | MotionChunk]:
 
 
 async def measure(pids: dict[str, int], seconds: float) -> Round:
-    """CPU over the next `seconds`, and PSS at their end."""
+    """Measure CPU over the next `seconds`, and PSS at their end."""
     began, before = time.monotonic(), {part: time.clock_gettime_ns(cpu_clock(pid)) for part, pid in pids.items()}
     await asyncio.sleep(seconds)
     took_ns = (time.monotonic() - began) * 1e9
@@ -99,7 +99,7 @@ def _pss_mb(pid: int) -> float:
 
 
 async def ours(folder: Path, seconds: float, *, media_tick_ms: int = 0) -> Round:
-    """A relay and an edge client without a face."""
+    """Measure an edge client without a face, with a relay."""
     total_s = WARM_UP_S + seconds + 1.0
     async with station(folder, Setup(renderer="none", media_tick_ms=media_tick_ms)) as stand:
         performance = Performance(AudioFormat(Codec.PCM_S16LE, RATE_HZ), MOTION, Pacing.LIVE, paced(total_s))
@@ -114,7 +114,7 @@ class _BareServer(device_rpc.DeviceServiceServicer):
     """Sends the payloads, one per message, to each attached device while the server runs."""
 
     async def Attach(self, requests: AsyncIterator[Any], context: Any) -> None:
-        """One device."""
+        """Serve one device."""
         await anext(requests)
         async for item in paced(LONG_S):
             kind = media_pb.KIND_AUDIO if isinstance(item, AudioChunk) else media_pb.KIND_MOTION
@@ -123,7 +123,7 @@ class _BareServer(device_rpc.DeviceServiceServicer):
 
 
 async def bare(folder: Path, seconds: float) -> Round:
-    """The peer and its server."""
+    """Measure the bare gRPC player, with its server."""
     device = PacedDevice(build_library(), folder)
     server = grpc.aio.server()
     device_rpc.add_DeviceServiceServicer_to_server(_BareServer(), server)
@@ -226,7 +226,7 @@ def _cpu_model() -> str:
 
 
 async def main() -> int:
-    """The command; returns its exit status."""
+    """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="scripts/bench/playout", description="CPU and memory of playing 80 payloads a second.")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each player (default: 5)")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="N", help="length of a measured stretch (default: 10)")

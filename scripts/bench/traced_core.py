@@ -1,8 +1,8 @@
-"""Payloads through the relay's connections without sockets, to be counted: `python -m scripts.bench.traced_core COUNT [--untraced]`.
+"""Passes payloads through the relay's connections without sockets: `python -m scripts.bench.traced_core COUNT [--untraced]`.
 
-One payload a message, handed over, taken by a device, and so on; nothing waits and no time passes but by count, so that the same
-instructions run each time. Tracing is switched on by OpenTelemetry's variables, as for the relay. What a relay does besides
-(gRPC, mostly) is the same however much is traced.
+Made for counting instructions. Each message has one payload, which a device receives before the next is sent. Nothing waits, and time
+advances only by count, so that the same instructions run each time. OpenTelemetry's variables enable tracing, as for the relay. The
+other work of a relay (mostly gRPC) does not depend on tracing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from itertools import count
 
 PAYLOAD_US = 12_500
-"""80 payloads a second."""
+"""Interval of payloads: 80 per second."""
 AUDIO_BYTES = 700
 
 

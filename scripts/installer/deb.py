@@ -1,7 +1,8 @@
-"""One Debian package for this machine's release and architecture: the version's environment at its place, and what links and starts it.
+"""Builds a Debian package for this machine's release and architecture: the version's environment, its links and its services.
 
-The environment holds absolute paths, so it is built where it is installed, below /opt/avatar-relay; a version that is installed there is
-taken as it is. A service starts if the file of its settings is there. dpkg deletes the version before: to go back, install its package.
+The environment contains absolute paths, so it is built at its installed location below /opt/avatar-relay; a version already installed
+there is packaged unchanged. A service starts if its settings file exists. dpkg deletes the previous version: to go back, install its
+package.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 
 
 def user_lines(role: MachineRole) -> str:
-    """Script lines that create a user, and add it to those of its groups that exist on the machine."""
+    """Script lines that create a user and add it to those of its groups that exist on the machine."""
     made = f"useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {role.user}"
     lines = [f"getent passwd {role.user} >/dev/null || {made}"]
     lines += [f"if getent group {group} >/dev/null; then usermod --append --groups {group} {role.user}; fi" for group in role.groups]

@@ -1,7 +1,7 @@
 """Fits the mouth models on synthetic speech of espeak-ng.
 
 Sentences are spoken in several voices; noise, colour and level are varied. The target mouth motion comes from the phoneme
-times of espeak-ng and the co-articulation of the source `speech`. Human recordings are not used: they are kept for scoring
+times of espeak-ng and the co-articulation of the source `speech`. Human recordings are reserved for scoring
 (`tests/lab/mouth/score.py`). Seeded; takes a few seconds.
 """
 
@@ -58,7 +58,7 @@ SENTENCES = (
 )
 
 TAKES = 2
-"""Number of differently disturbed copies of each sentence in each voice."""
+"""Number of differently distorted copies of each sentence in each voice."""
 RIDGE = 30.0
 """Ridge penalty, small relative to the number of frames: it only stabilizes the solution."""
 

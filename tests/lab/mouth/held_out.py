@@ -1,6 +1,6 @@
 """Held-out speech of espeak-ng, used neither for fitting models nor for choosing constants, with breath in its pauses.
 
-Keep it that way: tune constants on the sentences of `score.py`, and use these only to report the result.
+Tune constants only on the sentences of `score.py`, and use these only to report the result.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from avatar_relay.mouth.shapes import BLENDSHAPE_NAMES
 
 OPEN_FROM = 0.10
-"""`lip_opening` at and above which people see an open mouth."""
+"""`lip_opening` from which the mouth is visibly open."""
 SHUT_BELOW = 0.05
 """`lip_opening` below which the lips touch."""
 

@@ -1,7 +1,7 @@
 """Plays a conversation through a real relay and edge client, and measures the mouth in every picture shown. For scripts and tests.
 
 The relay runs in its own process, the backend on its own thread, and the edge client's `App` on the calling thread, drawing
-off-screen. Measured are the pictures that the client drew, and the client's estimate of when each was visible.
+off-screen. The measurement uses the pictures that the client drew, and its estimate of when each was visible.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class MouthOnPictures:
 
     published: Published
     heard_s: NDArray[np.float64]
-    """PTS heard while the picture was on the screen."""
+    """Audible PTS while the picture was on the screen."""
     opening_px: NDArray[np.float64]
     """Gap between the lips at the centre of the mouth; 0 if they touch."""
     skew_ms: NDArray[np.float64]
@@ -50,7 +50,7 @@ class MouthOnPictures:
     """The client's figures, as in `edge-summary.json`."""
 
     def opening_at(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The opening on the screen at these times of the sound: that of the most recent picture."""
+        """The opening on the screen at these times of the sound, taken from the most recent picture."""
         index = np.clip(np.searchsorted(self.heard_s, times_s, side="right") - 1, 0, len(self.heard_s) - 1)
         return self.opening_px[index]
 
@@ -63,7 +63,7 @@ class MouthWatcher(PictureObserver):
         self._rows: list[tuple[float, float, float]] = []
 
     def wants(self, now_us: int) -> bool:
-        """Always."""
+        """Return true: every picture is measured."""
         return True
 
     def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
@@ -89,7 +89,7 @@ class _Backend(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Thread body."""
+        """Run the relay and the publisher (thread body)."""
         try:
             asyncio.run(self._publish())
         except BaseException as error:
@@ -118,7 +118,7 @@ class _Backend(threading.Thread):
 def play(
     script: Script, folder: Path, *, observers: Sequence[PictureObserver] = (), watchers: Sequence[Watcher] = (), **settings: Any
 ) -> Published:
-    """Play it through relay and edge client, with observers of the face and additional `settings` of the client.
+    """Play a conversation through relay and edge client, with observers of the face and additional `settings` of the client.
 
     Must be called on the main thread; takes as long as the sound. Re-raises errors of relay, publisher and client.
     """
@@ -138,7 +138,7 @@ def play(
 def watch_mouth(
     script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
 ) -> MouthOnPictures:
-    """Play it off-screen and measure the mouth; `more` are settings of the client. See `play`."""
+    """Play a conversation off-screen and measure the mouth; `more` are settings of the client. See `play`."""
     with tempfile.TemporaryDirectory(prefix="mouth-") as name:
         folder = Path(name)
         published = play(

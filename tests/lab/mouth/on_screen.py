@@ -1,10 +1,10 @@
-"""Is what people see on the screen what the mesh says, and when?
+"""Compares the mouth on the screen with the opening that the mesh predicts, and its timing with the sound.
 
-The real pair plays a recorded AvatarKit conversation (one that the project makes itself if none is named); the face is a window
-on an X server without a screen, and a second process reads that server: the stamp strip 600 times a second, the mouth whenever the
-strip has changed. Each picture is thus known by the PTS that is stamped into it, seen at a time, with a mouth as open as its
-pixels say. Printed: pictures told and seen, the skew of sound heard and picture seen, and how the opening on the screen follows
-what rig and camera predict for the same pose.
+Relay and edge client play a recorded AvatarKit conversation (a generated one if none is named). The face is a window on a virtual X
+server, which a second process reads: the stamp strip 600 times per second, and the mouth whenever the strip has changed. For each
+picture this yields the stamped PTS, the time it was visible, and the mouth opening in pixels. Prints the number of pictures reported
+and seen, the skew between audible sound and visible picture, and how closely the opening on the screen follows the prediction of rig
+and camera for the same pose.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A picture as the second process saw it: it appeared between two reads, `before_us` and `time_us`."""
+    """A picture as read by the second process. It appeared between two reads, at `before_us` and `time_us`."""
 
     stamp: int
     before_us: int

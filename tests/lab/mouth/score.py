@@ -1,14 +1,14 @@
-"""Does the mouth say what is heard? tests/lab/mouth/score.py [--clips DIR] [--text TEXT ...]
+"""Scores how well the mouth matches the sound: tests/lab/mouth/score.py [--clips DIR] [--text TEXT ...]
 
 For each phoneme of some speech: were the lips apart on a vowel, together in a pause, and did they close for p, b and
-m? The weights are looked at as a player shows them, interpolated between keyframes.
+m? Weights are interpolated between keyframes, as a player shows them.
 
-- `speech`: sentences of its own, against the phoneme times of espeak-ng.
-- `local` on the same sentences, as sound alone.
-- `local` on people's speech: the clips of Debian's `pocketsphinx-testdata` with their transcripts, aligned to
-  phonemes by pocketsphinx (from PyPI, model included). Left out, saying so, where either is missing.
+- `speech`: built-in sentences, against the phoneme times of espeak-ng.
+- `local` on the same sentences, from the sound alone.
+- `local` on human speech: the clips of Debian's `pocketsphinx-testdata` with their transcripts, aligned to
+  phonemes by pocketsphinx (from PyPI, model included). Skipped with a message if either is missing.
 
-`phonemes_of_text` and `phonemes_of_clip` give the intervals to whoever measures on pictures.
+`phonemes_of_text` and `phonemes_of_clip` return the intervals, also for measurements on pictures.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TEXTS = (
 CLOSURE_TOLERANCE_S = 0.04
 """A closure may be this far before or after its phoneme's interval: one keyframe, which is also the accuracy of aligners."""
 PAUSE_MARGIN_S = 0.12
-"""Lips are still moving this long after the last sound and before the next; shorter pauses are not judged."""
+"""Lips still move for this time after the last sound and before the next; shorter pauses are not judged."""
 
 _VOWELS = frozenset(["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"])
 _ARPABET_IPA = {"P": "p", "B": "b", "M": "m", "SIL": "", "+SPN+": "", "+NSN+": ""}

@@ -1,8 +1,8 @@
-"""Does the mouth say what is heard, whatever the language? tests/lab/mouth/score_languages.py [--voice VOICE ...]
+"""Scores how well the mouth matches the sound in ten languages: tests/lab/mouth/score_languages.py [--voice VOICE ...]
 
-Sentences in ten languages by the source `speech`, scored as `score.py` does it, and the phonemes that have no shape. Exits with status 1
-if there is such a phoneme, or if a language that is written in Latin letters stays below 85 % of vowels open, 95 % of pauses shut or 70 %
-of bilabials closed. The other languages are printed only.
+The source `speech` speaks sentences in ten languages, which are scored as in `score.py`; phonemes without a shape are listed. Exits with
+status 1 if such a phoneme exists, or if a language in Latin script has less than 85 % of vowels open, 95 % of pauses shut or 70 % of
+bilabials closed. The other languages are only printed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class LanguageScore:
-    """One language: its score, and the letters of phonemes that have no shape."""
+    """One language: its score, and the letters of phonemes without a shape."""
 
     voice: str
     score: Score

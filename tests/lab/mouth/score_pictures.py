@@ -1,9 +1,9 @@
-"""Does the visible mouth match the sound?
+"""Scores how well the visible mouth matches the sound.
 
-As `scripts/mouth/score`, but on the pictures: relay and edge client play each piece in real time, and the gap between the lips is
-measured in pixels on every picture shown. A vowel wants lips apart, a pause wants them together, p, b and m want them to
-close. `speech` is judged by espeak-ng's own phoneme times, `local` on people's speech by pocketsphinx's alignment. A recorded
-AvatarKit conversation is judged once for each mouth source, by its words as pocketsphinx understands them.
+Like `scripts/mouth/score`, but on the pictures: relay and edge client play each piece in real time, and the gap between the lips is
+measured in pixels on every picture shown. The lips must be apart on a vowel, together in a pause, and close for p, b and m.
+`speech` is judged by espeak-ng's own phoneme times, `local` on human speech by pocketsphinx's alignment. A recorded AvatarKit
+conversation is judged once for each mouth source, by its words as recognised by pocketsphinx.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SOURCES = (MouthSource.PAYLOAD, MouthSource.BLEND, MouthSource.AUDIO)
 def looked_at(
     phonemes: tuple[Phoneme, ...], script: Script, renderer: RendererChoice, mouth_source: MouthSource = MouthSource.AUTO
 ) -> Judged:
-    """Play it, and return the visible lips at each time of the sound: 1 apart, 0 together."""
+    """Play a piece, and return the state of the visible lips at each time of the sound: 1 apart, 0 together."""
     seen = watch_mouth(script, renderer, mouth_source=mouth_source)
     times_s = np.arange(0.0, phonemes[-1].end_s, 1 / LOOKS_PER_SECOND)
     return Judged(phonemes, (seen.opening_at(times_s) > 0).astype(np.float64), LOOKS_PER_SECOND)

@@ -1,10 +1,10 @@
-"""Who moves the mouth best: the payloads, the sound, or both?
+"""Compares mouth motion from the payloads, from the sound, and from both.
 
-Takes a recorded AvatarKit conversation and judges each `mouth_source` of the edge client against an aligner's phoneme times
+Reads a recorded AvatarKit conversation and judges each `mouth_source` of the edge client against an aligner's phoneme times
 (pocketsphinx, from PyPI, model included): were the lips apart on a vowel, together in a pause, and did they close for p, b and m?
-The client's own decoder, track, ear and rig are used; the opening is that of the drawn head, in its own units, against the wide
-open mouth. With `--pictures` lips count as apart where pixels between them say so, at 480x480. Without `--transcript` the words are
-recognised, which gets some of them wrong and their sounds mostly right.
+The client's own decoder, track, ear and rig are used; the opening is that of the drawn head, relative to the wide open mouth. With
+`--pictures`, lips count as apart if pixels between them show a gap, at 480x480. Without `--transcript` the words are recognised:
+some of them wrongly, but with mostly correct sounds.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Speech without motion: does the device's mouth say what is heard, in `BURST` and in `LIVE`, and at other look-aheads?
+"""Scores how well the device's mouth matches speech without motion, in `BURST`, in `LIVE`, and at other look-aheads.
 
-espeak-ng says four sentences in three voices (its own phoneme times tell what the mouth should do). The analyser's constants were chosen
-by those, so it also says what had no part in that (`held_out`): other sentences in other voices, the same with breath in the pauses, and
-ten other languages. `--recording` adds the sound of a recorded AvatarKit conversation, aligned by pocketsphinx (from PyPI).
+espeak-ng speaks four sentences in three voices; its own phoneme times define the expected mouth. The analyser's constants were tuned on
+these, so held-out speech (`held_out`) is scored too: other sentences in other voices, the same with breath in the pauses, and ten other
+languages. `--recording` adds the sound of a recorded AvatarKit conversation, aligned by pocketsphinx (from PyPI).
 
-The device's own chain makes the poses: what `AudioMouth` gives for sound that comes 20 ms at a time. Further look-aheads are refitted
-models in the analyser of `LIVE`, on the first of these and the recording; a model hears the next 132.5 ms at most. The opening is that of
-the drawn mesh; with `--pictures` lips count as apart if pixels between them say so, at 480x480, 30 pictures a second.
+The poses come from the device's own chain: the output of `AudioMouth` for sound that arrives 20 ms at a time. Other look-aheads use
+refitted models in the analyser of `LIVE`, on the tuning sentences and the recording; a model uses at most the next 132.5 ms. The opening
+is that of the drawn mesh; with `--pictures`, lips count as apart if pixels between them show a gap, at 480x480, 30 pictures per second.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def synthetic(texts: Sequence[str] = TEXTS, voices: Sequence[str] = VOICES) -> l
 
 
 def never_tuned_on() -> dict[str, list[Sound]]:
-    """Held-out speech, used for no constant, by group."""
+    """Held-out speech by group; no constant was tuned on it."""
     languages = [sound for voice, texts in score_languages.TEXTS.items() for sound in synthetic(texts, (voice,))]
     return {
         "held out: other sentences in four other voices": synthetic(held_out.TEXTS, held_out.VOICES),

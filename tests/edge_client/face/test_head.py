@@ -47,13 +47,16 @@ def test_the_mesh_is_whole(head: Head) -> None:
     assert all(np.isfinite(array).all() for array in (head.points, head.chart, head.shade, head.deltas))
 
 
-def test_a_head_that_ships_is_small_and_known_by_its_colours(head_name: str, head: Head) -> None:
+@pytest.mark.parametrize("name", CAST)
+def test_a_head_that_ships_is_small_and_known_by_its_colours(name: str) -> None:
     """Their colours are in the table, for the face drawn without their files; the default's are those of both faces."""
-    assert head_file(head_name).stat().st_size < 1_000_000
+    head = load_head(head_file(name))
+    assert head_file(name).stat().st_size < 1_000_000
     assert head.is_built_in
+    assert head.takes_hair == (name == DEFAULT_HEAD)
     assert head.painted is not None
-    colours = CAST[head_name]
-    if head_name == DEFAULT_HEAD:
+    colours = CAST[name]
+    if name == DEFAULT_HEAD:
         assert colours == AS_PAINTED
     else:
         assert (colours.skin, colours.hair) == (head.painted.skin, head.painted.hair)

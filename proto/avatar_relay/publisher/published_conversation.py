@@ -1,4 +1,4 @@
-"""The publishing side of one conversation: what it accepts, what waits, and what is sent next.
+"""The publishing side of one conversation: the media it accepts, its queue, and the next message to send.
 
 Rules:
 1. `open` is sent first. Audio is accepted until `end_audio`, motion until it is complete; both wait for credit.

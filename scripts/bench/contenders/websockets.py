@@ -3,7 +3,7 @@
 A record is a payload with what any relay of media must know: session, kind, sequence, PTS and size. The plain relay passes each
 message of a session's own connection on as it came, without looking into it. The joining one has a single publisher
 for all sessions, as ours has: it splits each message into its records, queues each for the devices of the session that it
-names, and joins what waits there.
+names, and joins its queue.
 """
 
 from __future__ import annotations

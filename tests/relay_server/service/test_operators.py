@@ -24,7 +24,7 @@ from tests.relay_server.service.wired import Wired, audio, fault_of, finished, h
 
 
 async def test_devices_are_listed_and_shown(relay: Wired) -> None:
-    """Lists attached devices, and what plays and what waits."""
+    """Lists attached devices with their playing and queued conversations."""
     await relay.device("hall")
     await relay.device("lobby", buffer=media_pb2.Credit(audio_bytes=3, motion_bytes=4), software_version="test 1")
     publisher = await relay.publisher()

@@ -232,7 +232,7 @@ async def test_second_clip_that_fails() -> None:
 
 
 async def test_names_that_change_between_clips() -> None:
-    """Motion stops, as column meanings are fixed in a conversation; the service is told to stop, the sound continues."""
+    """Motion stops, as column meanings are fixed in a conversation; the service is stopped, the sound continues."""
     service = Audio2FaceService()
     speech = noise(3.0)
     async with against(service, Speaker(speech), clip_s=1.0) as source:

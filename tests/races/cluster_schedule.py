@@ -23,7 +23,6 @@ from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.passages import admitted, requests_of
-from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.devices import DevicePort
 from relay_server.connections.relay import Relay
@@ -33,7 +32,7 @@ from tests.lab.memory_backplane import MemoryBus
 from tests.races.backend import DEVICE, Backend
 from tests.races.edge import Edge
 from tests.races.legs import Leg
-from tests.races.schedule import Verdict, judge_what_was
+from tests.races.schedule import NO_TIMEOUTS, Verdict, judge_what_was
 from tests.races.sounds import Sounds
 from tests.races.virtual_loop import run_virtual
 
@@ -41,8 +40,6 @@ NAMES = ("x", "y", "z")
 STEPS = 60
 SETTLED_WITHIN_S = 90.0
 STRIDE_S = 0.02
-_CONFIG = RelayConfig(heartbeat_us=1_000_000_000, peer_timeout_us=2_000_000_000)
-"""No peer times out: a schedule cuts streams itself. Leases are unchanged."""
 _ACTS = {
     "speak": 20,
     "end": 8,
@@ -68,7 +65,7 @@ class Node:
         self.legs: set[Leg] = set()
         numbers = schedule.numbers
         self.relay = Relay(
-            _CONFIG,
+            NO_TIMEOUTS,
             Clocks(schedule.clock, schedule.clock),
             random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
             encode=wire.encode_payload,

@@ -32,8 +32,8 @@ from tests.races.sounds import Sounds
 STEPS = 80
 SETTLED_WITHIN_US = 60_000_000
 _STRIDE_US = 50_000
-_CONFIG = RelayConfig(heartbeat_us=1_000_000_000, peer_timeout_us=2_000_000_000)
-"""No peer times out: a schedule cuts streams itself."""
+NO_TIMEOUTS = RelayConfig(heartbeat_us=1_000_000_000, peer_timeout_us=2_000_000_000)
+"""No peer times out: a schedule cuts streams itself. Leases are unchanged."""
 _ACTS = {
     "speak": 20,
     "end": 10,
@@ -96,7 +96,7 @@ class Schedule:
     def _new_relay(self) -> Relay:
         encode: Any = lambda payload: payload  # noqa: E731 - nothing is encoded here
         clocks = Clocks(self._clock, self._clock)
-        return Relay(_CONFIG, clocks, random_bytes=lambda count: next(self._numbers).to_bytes(count, "big"), encode=encode)
+        return Relay(NO_TIMEOUTS, clocks, random_bytes=lambda count: next(self._numbers).to_bytes(count, "big"), encode=encode)
 
     @property
     def replacing(self) -> set[str]:

@@ -284,13 +284,15 @@ def update_by_an_operator() -> str:
     """From an index on this machine that `scripts/update_index` made, by the shipped path unit; the service's user can only ask."""
     before = CURRENT.readlink()
     replaced("edge_client/cli.py", "print the version", "print the version of the program")
-    run("scripts/update_index", "--out", "/run/index", limit_s=INSTALL_S)
+    # pip's cache belongs to the machine that makes the index, which is usually another one
+    run("env", "PIP_CACHE_DIR=/run/pip", "scripts/update_index", "--out", "/run/index", limit_s=INSTALL_S)
     run("git", "checkout", "-q", "--", ".")
     writable = run(
         "setpriv", "--reuid=avatar", "--regid=avatar", "--init-groups", "find", "/opt/avatar-relay", "-writable", "!", "-type", "l"
     )
     need(not writable, f"the service's user can write {writable.splitlines()[:3]}")
-    with subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/run/index", "8123"]) as server:
+    serve = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", "/run/index", "8123")
+    with subprocess.Popen(serve, stderr=subprocess.DEVNULL) as server:
         try:
             install("--set", "update_index=http://127.0.0.1:8123")
             until("the device is attached", is_attached, SPEAKS_S)

@@ -29,6 +29,7 @@ from avatar_relay.limits import MAX_JOINED_WITH_DEVICE, PROTOCOL_VERSION
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, MotionEncoding
 from avatar_relay.relay_list import RelayList
 from avatar_relay.request_limit import RequestLimit
+from avatar_relay.stream_numbers import StreamNumbers
 from edge_client.link.attach_call import AttachCall, AttachRefused, Endpoint
 from edge_client.link.clock_probe import ClockProbe, RelayTime
 from edge_client.link.heartbeat import Heartbeat
@@ -119,7 +120,10 @@ class DeviceLink:
         policy: BackoffPolicy = DEVICE_BACKOFF,
         on_handled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`uniform` draws jitter from [0, 1); `on_handled` is called after each message that went to the player."""
+        """`uniform` draws from [0, 1), for jitter and the numbers of streams.
+
+        `on_handled` is called after each message that went to the player.
+        """
         self._endpoint = endpoint
         self._relays = RelayList((endpoint.address, *endpoint.others), uniform)
         self._profile = profile
@@ -132,6 +136,7 @@ class DeviceLink:
         self._wake = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._session_token = ""
+        self._numbers = StreamNumbers(int(uniform() * (1 << 32)).to_bytes(4, "big"))
         self._goaway = m.GoAway("")
         self._welcomed_time_us: int | None = None
         self._heartbeat = Heartbeat()
@@ -238,6 +243,7 @@ class DeviceLink:
             settings=self._player.settings,
             slow_when_idle=True,
             takes_joined=True,
+            stream_number=self._numbers.next(),
         )
 
     def _welcome(self, welcome: m.Welcome, asked_us: int) -> None:

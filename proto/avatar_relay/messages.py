@@ -252,6 +252,8 @@ class Hello:
     """Settings from operators; None from a device that supports none."""
     takes_joined: bool = False
     """Several messages may travel as one."""
+    stream_number: int = 0
+    """See `stream_numbers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +314,8 @@ class PublisherHello:
     protocol_version: int
     software_version: str
     session_token: str = ""
+    stream_number: int = 0
+    """See `stream_numbers`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 Rules
 
-- The device is the arbiter: the relay that it attached to last has it, and sends a claim to all others. They hand it over.
+- The device is the arbiter: the relay that it attached to last has it, and sends a claim to all others. They hand it over, unless they have
+  a newer stream of it: a device that gave up a stream cannot recall its hello, which may arrive late.
 - A relay whose device is detached asks with a claim; a relay that has it attached answers.
-- After a partition all relays claim their devices again. Attached wins over detached, then the relay that heard from the device more
-  recently, then the smaller name. Ages are durations, so clocks need not agree.
-- Two relays to which it attached at nearly the same time both keep it until one of the streams ends. That is soon: there is only one
-  device.
+- After a partition all relays claim their devices again. A newer stream wins. If the streams cannot be compared (a device of an earlier
+  version, or one that was restarted), attached wins over detached, then the relay that heard from the device more recently, then the
+  smaller name. Ages are durations, so clocks need not agree.
+- Without such numbers, two relays to which it attached at nearly the same time both keep it until one of the streams ends. That is soon:
+  there is only one device.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 import enum
 import json
 from dataclasses import dataclass
+
+from avatar_relay.stream_numbers import is_newer
 
 SAME_TIME_US = 500_000
 
@@ -48,17 +52,20 @@ class Claim:
     kind: ClaimKind
     attached: bool
     age_us: int
+    stream_number: int = 0
+    """Of the device's last stream at the relay; see `stream_numbers`."""
 
     def encode(self) -> bytes:
         """Serialise as JSON."""
-        return json.dumps([self.relay, self.device_id, self.kind, self.attached, self.age_us]).encode()
+        return json.dumps([self.relay, self.device_id, self.kind, self.attached, self.age_us, self.stream_number]).encode()
 
 
 def decode_claim(data: bytes) -> Claim | None:
     """Parse a received claim; None if malformed. A later version may append fields."""
     try:
-        relay, device_id, kind, attached, age_us, *_ = json.loads(data)
-        claim = Claim(str(relay), str(device_id), ClaimKind(kind), bool(attached), int(age_us))
+        relay, device_id, kind, attached, age_us, *later = json.loads(data)
+        stream_number = later[0] if later and isinstance(later[0], int) else 0
+        claim = Claim(str(relay), str(device_id), ClaimKind(kind), bool(attached), int(age_us), stream_number)
     except (ValueError, TypeError, RecursionError):
         return None
     return claim
@@ -66,8 +73,10 @@ def decode_claim(data: bytes) -> Claim | None:
 
 def judge(mine: Claim, theirs: Claim, attached_for_us: int) -> Verdict:
     """Decide about claim `theirs`. `mine` is this relay's current claim, `attached_for_us` how long the device has been attached here."""
-    if theirs.kind is ClaimKind.GONE:
+    if theirs.kind is ClaimKind.GONE or is_newer(mine.stream_number, theirs.stream_number):
         return Verdict.ANSWER
+    if is_newer(theirs.stream_number, mine.stream_number):
+        return Verdict.HAND_OVER
     if theirs.kind is ClaimKind.ATTACHED:
         return Verdict.KEEP if mine.attached and attached_for_us < SAME_TIME_US else Verdict.HAND_OVER
     if mine.attached and theirs.attached and attached_for_us < SAME_TIME_US:

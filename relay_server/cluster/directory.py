@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from avatar_relay.stream_numbers import is_newer
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, NobodyError, Subscription
 from relay_server.cluster.claims import Claim, ClaimKind, Verdict, decode_claim, judge
 from relay_server.cluster.members import BEAT_US, Members
@@ -139,11 +140,8 @@ class DeviceDirectory:
             self._mine[device_id] = await self._backplane.subscribe(self._names.device(device_id), self._on_look_up)
 
     def _my_claim(self, device_id: str, kind: ClaimKind) -> Claim | None:
-        heard_us_ago = self._relay.silence_us(device_id)
-        if heard_us_ago is None:
-            return None
-        attached, age_us = heard_us_ago
-        return Claim(self._names.relay, device_id, kind, attached, age_us)
+        presence = self._relay.presence(device_id)
+        return None if presence is None else Claim(self._names.relay, device_id, kind, *presence)
 
     # --- received messages -----------------------------------------------------------------------------------------
 
@@ -155,10 +153,11 @@ class DeviceDirectory:
         theirs = decode_claim(message.data)
         if theirs is None or theirs.relay == self._names.relay:
             return
-        self._note(theirs)
-        if theirs.attached:
-            await self._attached_at(theirs.device_id, theirs.relay)
         mine = self._my_claim(theirs.device_id, ClaimKind.AGAIN)
+        if mine is None or not is_newer(mine.stream_number, theirs.stream_number):
+            self._note(theirs)
+            if theirs.attached:
+                await self._attached_at(theirs.device_id, theirs.relay)
         if mine is None:
             return
         verdict = judge(mine, theirs, self._now_us() - self._attached_us.get(theirs.device_id, 0))

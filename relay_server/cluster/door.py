@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -76,6 +76,7 @@ class DoorPort(Port[ToPublisher]):
         self.owner = owner
         self._ways = ways
         self._passages: dict[str, Passage] = {}
+        self._opening = defaultdict[str, asyncio.Lock](asyncio.Lock)
         self._routes: dict[str, tuple[str, ...]] = {}
         self._parts = ConversationParts()
         self._by_hand_at: tuple[str, ...] = (HERE,)
@@ -218,8 +219,11 @@ class DoorPort(Port[ToPublisher]):
         If the home already has conversations of this publisher, the stream ends instead, so that the publisher reconnects and continues
         with them. Raises `BackplaneError`.
         """
-        if home == HERE or home in self._passages or not await self._open_passage(home):
+        if home == HERE:
             return True
+        async with self._opening[home]:  # of two passages to one home, the second would replace the first
+            if home in self._passages or not await self._open_passage(home):
+                return True
         self._come_back(f"relay {home} has conversations of this publisher")
         return False
 

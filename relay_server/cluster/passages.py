@@ -13,7 +13,7 @@ from avatar_relay import wire
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 from avatar_relay.messages import AtRelay, Opened, PublishedMedia, PublisherHello, PublisherWelcome, PublishOpen, Taken
-from avatar_relay.reasons import Fault
+from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import EVERYBODY, Caller
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
@@ -114,10 +114,11 @@ class DoorPassage:
             self._port.hear(self.home, message)
 
     def _ended(self, fault: Fault | None) -> None:
-        if not self._welcome.done():
+        is_new = not self._welcome.done()
+        if is_new:
             self._welcome.set_exception(BackplaneError("it ended the tunnel" if fault is None else fault.text))
             self._welcome.exception()  # retrieved, even if no task waits any more
-        else:
+        if not is_new or (fault is not None and fault.reason is Reason.REPLACED):
             self._port.passage_ended(self.home, fault)
 
 

@@ -8,6 +8,7 @@ from avatar_relay.errors import PeerError
 from avatar_relay.limits import IDLE_BEATS, MAX_JOINED_WITH_DEVICE
 from avatar_relay.messages import GoAway, Hello, Ping, Pong, ToRelayFromDevice
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.stream_numbers import is_newer
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import RETRY_AFTER_MS, Port
@@ -227,6 +228,8 @@ class Devices:
         if port.session is not None:
             raise PeerError(Fault(Reason.HELLO_REPEATED, "hello comes first, and only once", "hello"))
         known = self._registry.sessions.get(hello.device_id)
+        if known is not None and is_newer(known.hello.stream_number, hello.stream_number):
+            raise PeerError(Fault(Reason.REPLACED, f"device {hello.device_id} has opened a newer stream"))
         if self.stale is not None and known is not None and hello.session_token and not known.proves(hello.session_token):
             self.stale(hello.device_id, f"device {hello.device_id} was at another relay meanwhile")
         effects = self._reports.attach(hello, self._clocks.now_us(), self._clocks.unix_time_us())

@@ -10,6 +10,7 @@ from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.messages import AtRelay, GoAway, Limits, Media, Ping, PublishedMedia, PublisherHello, PublisherWelcome, ToPublisher
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.stream_numbers import is_newer
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.ports import RETRY_AFTER_MS, Port
@@ -218,6 +219,8 @@ class Publishers:
             raise PeerError(Fault(Reason.PROTOCOL_VERSION_UNSUPPORTED, text, "hello.protocol_version"))
         key = f"{port.owner}/{hello.publisher_id}" if port.owner else hello.publisher_id
         known = self._registry.publishers.get(key)
+        if known is not None and is_newer(known.stream_number, hello.stream_number):
+            raise PeerError(Fault(Reason.REPLACED, f"publisher {hello.publisher_id} has opened a newer stream"))
         if known is not None and known.proves(hello.session_token):
             publisher = known
             publisher.connected = True
@@ -227,6 +230,7 @@ class Publishers:
         if stale is not None:
             stale.publisher = None
             stale.give_way(f"publisher {hello.publisher_id}")
+        publisher.stream_number = hello.stream_number
         taken, missed = self._commands.restate(publisher)
         publisher.come_back(PublisherWelcome(publisher.token, self._limits, taken), missed)
         self._plug(port, publisher)

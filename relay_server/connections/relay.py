@@ -195,15 +195,16 @@ class Relay:
         """Whether a device has a session at this relay."""
         return device_id in self._registry.sessions
 
-    def silence_us(self, device_id: str) -> tuple[bool, int] | None:
-        """Whether a device is attached, and the time in µs since its last message or its detachment; None without a session here."""
+    def presence(self, device_id: str) -> tuple[bool, int, int] | None:
+        """Whether a device is attached, the time in µs since its last message or its detachment, and the number of its last stream; None
+        without a session here."""
         session = self._registry.sessions.get(device_id)
         if session is None:
             return None
         now_us = self._clocks.now_us()
         if session.attached:
-            return True, now_us - self._devices.heard_us(device_id, now_us)
-        return False, now_us - (session.expires_at_us - self.config.device_lease_us)
+            return True, now_us - self._devices.heard_us(device_id, now_us), session.hello.stream_number
+        return False, now_us - (session.expires_at_us - self.config.device_lease_us), session.hello.stream_number
 
     @property
     def in_cluster(self) -> bool:

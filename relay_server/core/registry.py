@@ -63,6 +63,8 @@ class PublisherRecord:
         self.connected = True
         self.expires_at_us = 0
         """End of the lease while it is away."""
+        self.stream_number = 0
+        """The number of its last stream; see `stream_numbers`."""
         self.last_opened = ""
         self.conversations: set[str] = set()
         self.closed: dict[str, None] = {}

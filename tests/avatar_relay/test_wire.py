@@ -76,6 +76,7 @@ TO_RELAY: tuple[m.ToRelayFromDevice, ...] = (
         slow_when_idle=True,
         settings=SETTINGS,
         takes_joined=True,
+        stream_number=(1 << 64) - 1,
     ),
     CREDIT,
     m.Ping(1, 2),
@@ -101,7 +102,7 @@ TO_DEVICE: tuple[m.ToDevice, ...] = (
     *CONTROL,
 )
 FROM_PUBLISHER: tuple[m.FromPublisher, ...] = (
-    m.PublisherHello("p", 1, "v", "t"),
+    m.PublisherHello("p", 1, "v", "t", 7),
     m.PublishOpen(OPEN, ("d", "e"), CURSOR),
     m.PublishOpen(OPEN, ("d",)),
     m.DeviceVolume("d", m.Volume(0.0)),

@@ -14,6 +14,7 @@ from avatar_relay.publisher.avatar_context import AvatarSettings
 from avatar_relay.publisher.errors import ConversationFailedError
 from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.publisher.publisher_session import PublisherSession, Record
+from avatar_relay.stream_numbers import StreamNumbers
 from relay_server.connections.relay import Relay
 from tests.edge_client.playback_bench import JAW, PCM, motion_payload
 from tests.races.legs import Leg
@@ -40,6 +41,7 @@ class Backend:
         """The `finished` events that its listeners received, by conversation."""
         self._sounds = sounds
         self._token = ""
+        self._numbers = StreamNumbers(name.encode().rjust(4))
         self._welcomed = False
         self._minted = ""
         self.avatars = {how: Avatar(self, AvatarSettings(targets, PCM, JAW, Pacing.BURST, how)) for how in OnPlaying}
@@ -121,7 +123,7 @@ class Backend:
         """Open a new stream: send hello, and nothing else before the welcome."""
         self.leg = Leg(relay.connect_publisher())
         self._welcomed = False
-        self.leg.up.append(PublisherHello(self.name, PROTOCOL_VERSION, "test", self._token))
+        self.leg.up.append(PublisherHello(self.name, PROTOCOL_VERSION, "test", self._token, self._numbers.next()))
 
     def notice(self) -> None:
         """Notice that the stream is gone."""

@@ -1,7 +1,8 @@
 """Seeded random schedules for two or three relays: as in `schedule`, and relays are killed, partitioned and cut off from the backplane.
 
 Real relays, doors, homes, tunnels and claims; the real library and player; messages are encoded where they cross processes; an in-memory
-backplane with delays, losses and partitions; an event loop with virtual time. Clients connect to any relay, stay, and change relays.
+backplane with delays, losses and partitions; an event loop with virtual time. Clients connect to any relay, stay, and change relays. What a
+client sent on a stream that it gave up may arrive seconds later, when it has a new stream; no client may be replaced by itself.
 Finally all faults are removed, all conversations are ended, and must finish: `schedule.judge_what_was` has the conditions that must hold.
 """
 
@@ -12,11 +13,13 @@ import itertools
 import random
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.errors import PeerError
 from avatar_relay.media import OnPlaying
+from avatar_relay.reasons import Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.access.caller import EVERYBODY
 from relay_server.cluster.cluster import Cluster
@@ -40,6 +43,8 @@ NAMES = ("x", "y", "z")
 STEPS = 60
 SETTLED_WITHIN_S = 90.0
 STRIDE_S = 0.02
+LATE_SHARE = 0.05
+"""Share of streams that a client gives up before its hello has arrived."""
 _ACTS = {
     "speak": 20,
     "end": 8,
@@ -122,6 +127,8 @@ class ClusterSchedule:
         self.edge = self.edges[0]
         self.peers: list[Backend | Edge] = [*self.backends, *self.edges]
         self.cuts = 0
+        self.replaced: list[str] = []
+        """Streams that a relay ended in favour of an older one of the same client."""
         self._at: dict[Backend | Edge, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._troubles: set[asyncio.Task[None]] = set()
@@ -270,7 +277,11 @@ class ClusterSchedule:
         leg = peer.leg
         assert leg is not None
         node.legs.add(leg)
-        carrying = [self._do(self._carry_up(peer, leg, node)), self._do(self._carry_down(leg))]
+        if self.chance.random() < LATE_SHARE and not self._calm:
+            self._do(self._arrive_late(leg, node))
+            peer.notice()
+            return
+        carrying = [self._do(self._carry_up(leg, node)), self._do(self._carry_down(leg))]
         while leg.standing:
             await asyncio.sleep(self.chance.random() * 0.01)
             self._pass_time()
@@ -282,6 +293,19 @@ class ClusterSchedule:
         peer.notice()
         if node.alive and self.chance.random() < 0.5 and not self._calm:
             await asyncio.sleep(self.chance.random() * 0.3)  # the relay notices late
+        await self._close(leg, node, carrying)
+
+    async def _arrive_late(self, leg: Leg, node: Node) -> None:
+        """A client gave up a stream whose hello was still in flight; it arrives later, and the relay notices the end later still."""
+        hello = leg.up.copy()
+        leg.cut()
+        await asyncio.sleep(self.chance.random() * 2.0)
+        leg.up = hello
+        carrying = [self._do(self._carry_up(leg, node)), self._do(self._carry_down(leg))]
+        await asyncio.sleep(self.chance.random() * 1.0)
+        await self._close(leg, node, carrying)
+
+    async def _close(self, leg: Leg, node: Node, carrying: Sequence[asyncio.Task[None]]) -> None:
         for task in carrying:
             task.cancel()
         node.legs.discard(leg)
@@ -290,7 +314,7 @@ class ClusterSchedule:
             if isinstance(leg.port, DoorPort):
                 await leg.port.close_passages()
 
-    async def _carry_up(self, peer: Backend | Edge, leg: Leg, node: Node) -> None:
+    async def _carry_up(self, leg: Leg, node: Node) -> None:
         port = leg.port
         while True:
             await asyncio.sleep(self.chance.random() * 0.01)
@@ -314,6 +338,8 @@ class ClusterSchedule:
             if leg.standing:
                 leg.down.append(_as_bytes_and_back(message))
             await asyncio.sleep(0)
+        if leg.standing and leg.port.fault is not None and leg.port.fault.reason is Reason.REPLACED:
+            self.replaced.append(f"a client was replaced by its own older stream: {leg.port.fault.text}")
         leg.cut()
 
     # --- the end ---------------------------------------------------------------------------------------------------
@@ -352,7 +378,8 @@ def judge_cluster(seed: int) -> Verdict:
     async def work() -> Verdict:
         schedule = ClusterSchedule(seed)
         await schedule.run()
-        return judge_what_was(seed, schedule, [node.relay for node in schedule.nodes.values()])
+        verdict = judge_what_was(seed, schedule, [node.relay for node in schedule.nodes.values()])
+        return replace(verdict, faults=(*verdict.faults, *schedule.replaced))
 
     try:
         return run_virtual(work())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from avatar_relay import messages as m
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import Codec, MotionEncoding
+from avatar_relay.stream_numbers import StreamNumbers
 from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
 from edge_client.playback.events import ConversationEvent, PlaybackConfig, PlayerState
@@ -33,6 +35,7 @@ class Edge:
         self._port = PlayerPort(self.world.playback, loudest=1.0)
         self._outbox = ReportOutbox()
         self._token = ""
+        self._numbers = StreamNumbers(b"edge")
         self._welcomed = False
         self._told = 0
 
@@ -65,9 +68,9 @@ class Edge:
         self._welcomed = False
         self._outbox.begin_stream()
         credit, cursors = self._port.buffer_credit(), self._port.cursors()
-        self.leg.up.append(
-            m.Hello(self.device_id, PROTOCOL_VERSION, "test", tuple(Codec), 48_000, tuple(MotionEncoding), credit, self._token, cursors)
-        )
+        known, encodings = (self._token, cursors), tuple(MotionEncoding)
+        hello = m.Hello(self.device_id, PROTOCOL_VERSION, "test", tuple(Codec), 48_000, encodings, credit, *known)
+        self.leg.up.append(replace(hello, stream_number=self._numbers.next()))
 
     def notice(self) -> None:
         """Notice that the stream is gone."""

@@ -39,6 +39,7 @@ from avatar_relay.publisher.relay_link import Connector, RelayLink
 from avatar_relay.publisher.writer import Writer
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.relay_list import MAX_RELAYS, RelayList
+from avatar_relay.stream_numbers import StreamNumbers
 from avatar_relay.tracing import current_context
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Publisher:
         self.session = PublisherSession()
         """All conversations; used by avatars."""
         self._token = ""
+        self._numbers = StreamNumbers(random_bytes(4))
         self._connected = False
         self._streams = 0
         self._patient = False
@@ -328,7 +330,7 @@ class Publisher:
         within_s = self._attempts.within_s
         try:
             async with asyncio.timeout(within_s):
-                await link.send(PublisherHello(self.publisher_id, PROTOCOL_VERSION, _SOFTWARE, self._token))
+                await link.send(PublisherHello(self.publisher_id, PROTOCOL_VERSION, _SOFTWARE, self._token, self._numbers.next()))
                 welcome = await link.receive()
         except TimeoutError:
             self._attempts.unanswered()
@@ -341,8 +343,7 @@ class Publisher:
         self._streams += 1
         self._attempts.welcomed()
         self._relays.welcomed()
-        self._failure = None
-        self._goaway_ms = 0
+        self._failure, self._goaway_ms = None, 0
         self._connected = True
         self._writer.welcome(welcome.limits)
         self._changed.set()

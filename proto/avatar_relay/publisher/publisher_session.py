@@ -168,9 +168,7 @@ class PublisherSession:
     def next_message(self) -> FromPublisher | None:
         """The next message to send."""
         message = self.outbox.next_message()
-        conversation_id = getattr(message, "conversation_id", None)
-        record = self._records.get(conversation_id) if conversation_id else None
-        if record is not None:
+        if (record := self._records.get(getattr(message, "conversation_id", ""))) is not None:
             record.moved()
         return message
 
@@ -210,6 +208,7 @@ class PublisherSession:
             self.outbox.repeat([Interrupt(record.conversation_id)])  # it was given up before it was opened again
         elif record.again_until_us and record.steered is not None:
             self.outbox.repeat([record.steered])
+        self._again_due_us.pop(record.conversation_id, None)
         record.targets, record.again_until_us, record.conversation.suspended = device_ids, 0, False
 
     def _on_held(self, record: Record, device_id: str, cursor: Cursor) -> None:
@@ -275,8 +274,7 @@ class PublisherSession:
     def _fail_unopened(self) -> None:
         """Fail conversations that were opened nowhere (rule 4)."""
         for conversation_id, fault in self._unopened.items():
-            record = self._records.get(conversation_id)
-            if record is not None:
+            if (record := self._records.get(conversation_id)) is not None:
                 record.playback.fail(fault)
                 self._stop(record, fault)
         self._unopened.clear()
@@ -286,6 +284,7 @@ class PublisherSession:
         self._is_cut = True
         self.outbox.forget_control()
         self._unopened.clear()
+        self._again_due_us.clear()  # `resumed` asks the next relay
 
     def resumed(self, taken: Iterable[Taken], now_us: int) -> None:
         """A new stream is open; `taken` is its relay's progress in the conversations that it has (rules 2 and 3)."""

@@ -86,6 +86,20 @@ def test_what_was_said_last_of_holding_is_said_again() -> None:
     assert record.stopped is None
 
 
+def test_what_the_next_relay_has_is_not_opened_again() -> None:
+    """The last one was asked for it in vain; that is no reason to ask the next one, which would refuse it as known."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    exchange.handle(ConversationError("c1", Fault(Reason.DEVICE_UNKNOWN, "has not come back yet", "targets"), "lobby"), NOW_US)
+    exchange.cut()
+    exchange.resumed([Taken(Cursor("c1", 1))], NOW_US)
+    exchange.tick(NOW_US + 1_000_000)
+    assert exchange.next_message() is None
+    assert record.stopped is None
+
+
 def test_a_command_before_it_is_open_again_does_no_harm() -> None:
     """The relay does not know it yet, and reports this; then the device attaches, and it continues."""
     exchange, record, _ = spoken()

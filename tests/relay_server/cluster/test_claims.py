@@ -13,7 +13,9 @@ from relay_server.cluster.members import SILENCE_US, Members
 from tests.relay_server.cluster.pongs import pong
 
 AGES = st.integers(0, 60_000_000)
-CLAIMS = st.builds(Claim, st.sampled_from("ab"), st.just("lobby"), st.sampled_from(ClaimKind), st.booleans(), AGES)
+CLAIMS = st.builds(
+    Claim, st.sampled_from("ab"), st.just("lobby"), st.sampled_from(ClaimKind), st.booleans(), AGES, st.integers(0, (1 << 64) - 1)
+)
 
 
 def again(relay: str, attached: bool, age_us: int) -> Claim:
@@ -56,6 +58,23 @@ def test_after_a_cut_exactly_one_keeps_it(mine_attached: bool, mine_us: int, the
     assert verdicts == {Verdict.HAND_OVER, Verdict.ANSWER}
     if mine_attached != theirs_attached:
         assert (judge(mine, theirs, SAME_TIME_US) is Verdict.HAND_OVER) == theirs_attached
+
+
+@given(st.sampled_from([ClaimKind.ATTACHED, ClaimKind.AGAIN]), st.booleans(), AGES, st.booleans(), AGES)
+def test_a_newer_stream_wins_however_late_the_older_one_is_claimed(
+    kind: ClaimKind, new_attached: bool, new_us: int, old_attached: bool, old_us: int
+) -> None:
+    """A device that gave up a stream cannot recall its hello: a relay may take it seconds later for a new one."""
+    old = Claim("a", "lobby", kind, old_attached, old_us, 1 << 32 | 4)
+    new = Claim("b", "lobby", ClaimKind.AGAIN, new_attached, new_us, 1 << 32 | 5)
+    assert judge(new, old, 0) is Verdict.ANSWER
+    assert judge(old, new, 0) is Verdict.HAND_OVER
+
+
+def test_a_claim_of_an_earlier_version_has_no_number() -> None:
+    """It is judged as before."""
+    claim = again("a", True, 5)
+    assert decode_claim(json.dumps(json.loads(claim.encode())[:5]).encode()) == claim
 
 
 def test_a_silent_relay_is_gone() -> None:

@@ -52,10 +52,22 @@ def test_an_interrupt_is_no_traceback() -> None:
 
 
 def test_empty_variables_of_opentelemetry_are_removed() -> None:
-    """Others stay; gRPC's log is off and names are resolved by the system, unless set otherwise."""
+    """Others stay."""
     environment = {"OTEL_A": "", "OTEL_B": " ", "OTEL_C": "c", "OTHER": ""}
     prepare_process(environment)
-    assert environment == {"OTEL_C": "c", "OTHER": "", "GRPC_VERBOSITY": "NONE", "GRPC_DNS_RESOLVER": "native"}
-    asked = {"GRPC_VERBOSITY": "debug", "GRPC_DNS_RESOLVER": "ares"}
+    assert {name: value for name, value in environment.items() if not name.startswith("GRPC_")} == {"OTEL_C": "c", "OTHER": ""}
+
+
+def test_variables_of_grpc_are_set_unless_the_user_did() -> None:
+    """Its log is off, names are resolved by the system, and servers read on the thread that polls."""
+    environment: dict[str, str] = {}
+    prepare_process(environment)
+    assert environment == {
+        "GRPC_VERBOSITY": "NONE",
+        "GRPC_DNS_RESOLVER": "native",
+        "GRPC_EXPERIMENTS": "-event_engine_listener",
+    }
+    asked = {"GRPC_VERBOSITY": "debug", "GRPC_DNS_RESOLVER": "ares", "GRPC_EXPERIMENTS": ""}
+    expected = dict(asked)
     prepare_process(asked)
-    assert asked == {"GRPC_VERBOSITY": "debug", "GRPC_DNS_RESOLVER": "ares"}
+    assert asked == expected

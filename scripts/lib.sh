@@ -9,6 +9,7 @@ VENV=$ROOT/.venv
 PYTHON=$VENV/bin/python
 SYSTEM_PYTHON=/usr/bin/python3
 LOCK_TIMEOUT_S=300
+unset PYTHONDONTWRITEBYTECODE # every start of a program would compile all its modules
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
 # What the pair needs to run: PortAudio is compiled into PyAudio, the rest is loaded at run time. The installer reads the same list.

@@ -21,8 +21,6 @@ from tests.lab.data import PROJECT_ROOT, shared_data
 from tests.lab.models.own_head import arkit_shapes, own_head
 from tests.lab.programs import ProgramError, running, while_running
 
-pytestmark = pytest.mark.alone
-
 SUMMARY_KEYS = {
     *("conversation_id", "trace_id", "audio_seconds_sent", "audio_seconds_played", "time_to_first_audio_ms"),
     *("underruns", "late_payloads", "dropped_payloads", "keyframes_received", "frames_shown", "frames_per_second"),
@@ -69,7 +67,7 @@ def test_demo_interrupts_after_seconds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     finished = json.loads((tmp_path / "summary.json").read_text())["playback_finished"]
     assert finished["interrupted"]
-    assert 700 < finished["position_ms"] < 2000
+    assert 700 < finished["position_ms"] < 3000
 
 
 @pytest.mark.slow

@@ -23,8 +23,6 @@ from tests.edge_client.audio.decoders.clips import encode, need_opus_tools, refe
 from tests.lab.programs import python, running
 from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, paced_library
 
-pytestmark = pytest.mark.alone
-
 __all__ = ["deep_paced_device", "paced_library"]
 
 RELAY = [*python("relay_server"), "--listen", "127.0.0.1:0"]
@@ -148,6 +146,7 @@ async def test_played_wav_is_what_was_published(tmp_path: Path) -> None:
     assert_heard(read_wav(tmp_path / "record" / "played.wav"), spoken)
 
 
+@pytest.mark.alone
 async def test_heard_behind_alsa_is_what_was_published(tmp_path: Path, deep_paced_device: PacedDevice) -> None:
     """Through real PyAudio on real ALSA no sample is lost at the start or the end, and none is changed."""
     spoken = conversations(tmp_path)

@@ -28,8 +28,6 @@ from tests.lab.backend import CLIP, Script, speak
 from tests.lab.face.pixels import mouth_opening_px
 from tests.lab.programs import attached, python, running
 
-pytestmark = pytest.mark.alone
-
 DEVICE_ID = "cut"
 SPEECH_S, AGAIN_S = 3.0, 1.0
 HEARD_FIRST_S = 0.7

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,9 @@ from edge_client.children.supervision import ChildLimits, ChildState
 from edge_client.children.supervisor import Supervisor
 from tests.lab.data import PROJECT_ROOT
 
-pytestmark = pytest.mark.alone
-
 MODULE = "tests.edge_client.children.acting_child"
 PATIENCE_S = 20.0
-LIMITS = ChildLimits(progress_us=1_000_000, first_progress_us=1_500_000, pauses_us=(0, 200_000))
+LIMITS = ChildLimits(progress_us=60_000_000, first_progress_us=60_000_000, pauses_us=(0, 200_000))
 
 
 class Family:
@@ -76,6 +75,7 @@ def lives(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").exists()
 
 
+@pytest.mark.alone
 def test_a_killed_child_is_replaced_at_once() -> None:
     """The last one ends in order when the supervisor closes."""
     with family("work") as found:
@@ -86,9 +86,10 @@ def test_a_killed_child_is_replaced_at_once() -> None:
     assert found.ends == ["it was killed by SIGKILL", "it ended with exit code 0"]
 
 
+@pytest.mark.alone
 def test_a_stopped_child_is_noticed_by_its_beats() -> None:
     """SIGSTOP: it is killed after two missed beats."""
-    with family("stop", "work", limits=ChildLimits(progress_us=60_000_000, first_progress_us=60_000_000, pauses_us=(0,))) as found:
+    with family("stop", "work") as found:
         found.wait_for(lambda: found.is_running(1))
         assert found.wait_for(lambda: found.is_running(2)) < 4.5
     assert found.ends[0] == "it was killed by SIGKILL"
@@ -96,7 +97,7 @@ def test_a_stopped_child_is_noticed_by_its_beats() -> None:
 
 def test_a_child_that_hangs_is_killed_with_the_reason() -> None:
     """A child that beats without progress is killed; it also ignores the request to end."""
-    with family("idle") as found:
+    with family("idle", limits=replace(LIMITS, first_progress_us=1_500_000)) as found:
         found.wait_for(lambda: bool(found.ends))
         assert found.supervisor.standing.reason == "no progress for 1.5 s"
         found.wait_for(lambda: len(found.children) == 2)

@@ -19,8 +19,6 @@ from edge_client.recording.film import Film, create_film_memory
 from tests.edge_client.face_process.hosted import PATIENCE_S, Hosted, Speaking, hosted
 from tests.lab.data import PROJECT_ROOT
 
-pytestmark = pytest.mark.alone
-
 FLAT = EdgeConfig(headless=True, renderer="flat", size=(320, 240))
 AUTO = EdgeConfig(headless=True, renderer="auto", size=(320, 240))
 
@@ -55,7 +53,7 @@ def test_off_screen_nothing_is_drawn_for_nobody() -> None:
     face.start()
     try:
         assert face.was_tried.wait(PATIENCE_S)
-        time.sleep(2.5)
+        time.sleep(1.0)
         assert answers.summary().frames_shown == 1, "the second one is not told of"
         assert face.status().state is ChildState.RUNNING
     finally:
@@ -64,6 +62,7 @@ def test_off_screen_nothing_is_drawn_for_nobody() -> None:
     assert time.monotonic() - began < 2.0
 
 
+@pytest.mark.alone
 def test_killed_or_stopped_it_is_back() -> None:
     """Its numbers restart without confusion; the film continues."""
     memory = create_film_memory()

@@ -77,6 +77,9 @@ def run_relay(config: RelayConfig) -> None:
     """Run one relay until it is asked to end. Exits with 1 if a background task ends by itself. Raises `ConfigError`."""
     import asyncio
 
+    from relay_server.free_memory import use_small_heaps
+
+    use_small_heaps()
     from relay_server.server import serve  # late import: --help and invalid settings do not need grpc
 
     _begin_log(config)

@@ -7,7 +7,9 @@ Rules
    `max_strangers` in total. An honest caller is admitted within milliseconds, so the oldest strangers are closed first.
 3. A connection may begin `STREAMS_AT_ONCE` RPCs that are not admitted, and `STREAMS_PER_S` a second after that. A known connection may
    begin `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers and callers.
-4. Connections of the configured proxies are exempt: one of them carries many callers.
+4. An RPC with more than `MAX_METADATA_BYTES` of metadata closes its connection. gRPC refuses it, but only if the peer has acknowledged
+   the limit; until then it accepts 16 MiB.
+5. Connections of the configured proxies are exempt: one of them carries many callers.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ STREAMS_PER_S = 10
 KNOWN_FACTOR = 10
 KNOWN_US = 60_000_000
 """Longer than the usual pause of an operator with `relayctl`, or of a polling dashboard, on one connection."""
+MAX_METADATA_BYTES = 16 << 10
 MAX_ENDPOINTS = 65_536
 """Endpoints remembered between two sweeps."""
 
@@ -61,11 +64,13 @@ class ConnectionRules:
         self._proxies = proxies
         self._records: dict[Endpoint, _Record] = {}
 
-    def begin(self, endpoint: Endpoint, now_us: int) -> bool:
-        """Count a new RPC; return False if its connection exceeds rule 3 and must be closed."""
+    def begin(self, endpoint: Endpoint, metadata_bytes: int, now_us: int) -> bool:
+        """Count a new RPC; return False if it or its connection exceeds rule 3 or 4, so that the connection must be closed."""
         record = self._record(endpoint, now_us)
         if record.exempt:
             return True
+        if metadata_bytes > MAX_METADATA_BYTES:
+            return False
         factor = KNOWN_FACTOR if self._is_known(record, now_us) else 1
         regained = (now_us - record.at_us) * factor * STREAMS_PER_S / 1e6
         record.left, record.at_us = min(record.left + regained, float(factor * STREAMS_AT_ONCE)), now_us

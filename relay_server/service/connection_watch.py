@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from relay_server.access.connection_rules import STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, Connection, ConnectionRules
+from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, Connection, ConnectionRules
 from relay_server.access.peers import Endpoint, endpoint_of, network_of
 from relay_server.access.refusal_log import RefusalLog
 
@@ -89,14 +89,14 @@ class ConnectionWatch:
             self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
         return len(ended)
 
-    def begin(self, peer: str) -> bool:
-        """Count a new RPC of gRPC's `peer`; returns False if it has begun too many and its connection was ended."""
+    def begin(self, peer: str, metadata_bytes: int) -> bool:
+        """Count a new RPC of gRPC's `peer`; returns False if its connection was ended, for too many RPCs or too much metadata."""
         endpoint = endpoint_of(peer)
-        if self._rules.begin(endpoint, self._now_us()):
+        if self._rules.begin(endpoint, metadata_bytes, self._now_us()):
             return True
         if self._end_endpoint(endpoint):
-            text = "ended a connection of %s: it began more than %d calls that were not admitted"
-            self._log.write(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE)
+            text = "ended a connection of %s: more than %d calls that were not admitted, or %d bytes of metadata"
+            self._log.write(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE, MAX_METADATA_BYTES)
         return False
 
     def cut(self, peer: str) -> None:

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from avatar_relay.addresses import split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES
+from relay_server.access.connection_rules import MAX_METADATA_BYTES
 from relay_server.access.guard import Guard
 from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.config import ADMIN_OFF, RelayConfig
@@ -41,7 +42,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.server_handshake_timeout_ms", 5_000),  # TLS and HTTP/2; gRPC's default is two minutes
     ("grpc.max_connection_idle_ms", 60_000),  # time without a stream
     ("grpc.max_metadata_size", 8 << 10),
-    ("grpc.absolute_max_metadata_size", 16 << 10),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.http2.settings_timeout", 5_000),  # until the peer acknowledges them, gRPC applies its own defaults, such as 16 MiB of metadata
     ("grpc.http2.bdp_probe", 0),  # it allows a fast caller to send megabytes to unread streams that are refused or waiting
 )
 SERVING = health_pb2.HealthCheckResponse.SERVING

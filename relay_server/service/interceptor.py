@@ -48,14 +48,15 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Return the handler of an RPC, wrapped in admission. Calls of unknown methods are counted too."""
         handler = await continuation(details)
+        method, metadata_bytes = details.method, sum([len(key) + len(value) for key, value in details.invocation_metadata or ()])
 
         async def call(_requests: object, context: Context) -> None:
-            if not self._watch.begin(context.peer()):
+            if not self._watch.begin(context.peer(), metadata_bytes):
                 context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
             elif handler is None:
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
             else:
-                await self._admitted(handler, context, details.method)
+                await self._admitted(handler, context, method)
 
         serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
         return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it

@@ -29,6 +29,19 @@ trim()
 print(before >> 20, freed >> 20, resident_bytes() >> 20)
 """
 
+LARGE = """
+import sys
+from relay_server.free_memory import resident_bytes, use_small_heaps
+
+if sys.argv[1] == "small":
+    assert use_small_heaps()
+bytearray(30 << 20)  # freed at once: from now on glibc takes blocks of up to this size from its heap, and keeps twice as much at its end
+before = resident_bytes()
+large = [bytearray(b"x" * (1 << 20)) for _ in range(40)]
+del large
+print((resident_bytes() - before) >> 20)
+"""
+
 
 def test_it_is_due_after_some_growth() -> None:
     """Growth is measured from the first measurement, and from each return of memory."""
@@ -43,8 +56,19 @@ def test_it_is_due_after_some_growth() -> None:
 
 def test_memory_of_many_threads_goes_back() -> None:
     """Freed blocks are interleaved with blocks in use, in the heaps of several threads."""
-    command = [sys.executable, "-c", FRAGMENTED]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=30, check=True)
-    before, freed, after = map(int, done.stdout.split())
+    before, freed, after = figures(FRAGMENTED)
     assert freed - before > 64, "nothing was kept: the test shows nothing"
     assert after - before < 32
+
+
+def test_large_blocks_go_back_when_they_are_freed() -> None:
+    """Without a trim."""
+    assert figures(LARGE, "usual")[0] > 32, "nothing was kept: the test shows nothing"
+    assert figures(LARGE, "small")[0] < 4
+
+
+def figures(program: str, *arguments: str) -> list[int]:
+    """The numbers that a program prints."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return [int(figure) for figure in done.stdout.split()]

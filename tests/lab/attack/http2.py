@@ -46,6 +46,15 @@ def header_block(method: str, more: Iterable[tuple[str, str]] = (), *, verb: str
     return b"".join([literal(name.encode(), value.encode()) for name, value in [*pairs, *more]])
 
 
+def large_headers(stream: int, size: int) -> bytes:
+    """The frames of a call's headers, one of which has `size` bytes."""
+    block = header_block(HEALTH) + literal(b"x-a", b"v" * size)
+    parts = [block[at : at + CHUNK] for at in range(0, len(block), CHUNK)]
+    ends = [END_HEADERS if part is parts[-1] else 0 for part in parts]
+    kinds = [HEADERS, *[CONTINUATION] * (len(parts) - 1)]
+    return b"".join([frame(kind, end, stream, part) for kind, end, part in zip(kinds, ends, parts, strict=True)])
+
+
 def message(data: bytes, *, flag: int = 0, size: int | None = None) -> bytes:
     """Encode a gRPC message with its prefix."""
     return bytes((flag,)) + struct.pack(">I", len(data) if size is None else size) + data

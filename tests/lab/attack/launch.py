@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from tests.lab.programs import python
+from tests.lab.programs import START_S, python
 
 
 async def attacked(name: str, address: str, seconds: float, tokens: dict[str, str]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ async def attacked(name: str, address: str, seconds: float, tokens: dict[str, st
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **tokens}
     )
     try:
-        async with asyncio.timeout(seconds + 30):
+        async with asyncio.timeout(seconds + START_S):
             out, err = await process.communicate()
     except TimeoutError:
         process.kill()

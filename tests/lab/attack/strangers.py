@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tests.lab.attack import http2
-from tests.lab.attack.http2 import RawClient, frame, header_block, message
+from tests.lab.attack.http2 import RawClient, frame, header_block, large_headers, message
 
 Attack = Callable[[str, float], str]
 """Accepts HOST:PORT and seconds; returns what was done."""
@@ -207,14 +207,9 @@ def _headers_without_end(client: RawClient) -> bytes:
 
 
 def _large_header(size: int) -> Callable[[RawClient], bytes]:
-    block = header_block(http2.HEALTH) + http2.literal(b"x-a", b"v" * size)
-    parts = [block[at : at + http2.CHUNK] for at in range(0, len(block), http2.CHUNK)]
-
     def build(client: RawClient) -> bytes:
         client.stream += 2
-        ends = [http2.END_HEADERS if at == len(parts) - 1 else 0 for at in range(len(parts))]
-        kinds = [http2.HEADERS, *[http2.CONTINUATION] * (len(parts) - 1)]
-        return b"".join([frame(kind, end, client.stream, part) for kind, end, part in zip(kinds, ends, parts, strict=True)])
+        return large_headers(client.stream, size)
 
     return build
 

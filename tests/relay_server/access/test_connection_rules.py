@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from relay_server.access.connection_rules import (
     KNOWN_FACTOR,
     KNOWN_US,
+    MAX_METADATA_BYTES,
     STRANGERS_PER_NETWORK,
     STREAMS_AT_ONCE,
     STREAMS_PER_S,
@@ -63,14 +64,14 @@ def test_all_strangers_are_bounded_and_share_what_there_is(sizes: list[int], mos
 
 def test_a_stranger_begins_so_many_calls() -> None:
     rules = ConnectionRules(10)
-    assert [rules.begin(CALLER, 0) for _ in range(STREAMS_AT_ONCE + 1)] == [True] * STREAMS_AT_ONCE + [False]
-    assert [rules.begin(CALLER, 1_000_000) for _ in range(STREAMS_PER_S + 1)] == [True] * STREAMS_PER_S + [False]
+    assert [rules.begin(CALLER, 100, 0) for _ in range(STREAMS_AT_ONCE + 1)] == [True] * STREAMS_AT_ONCE + [False]
+    assert [rules.begin(CALLER, 100, 1_000_000) for _ in range(STREAMS_PER_S + 1)] == [True] * STREAMS_PER_S + [False]
 
 
 def test_admitted_calls_are_not_counted() -> None:
     rules = ConnectionRules(10)
     for _ in range(10 * KNOWN_FACTOR * STREAMS_AT_ONCE):
-        assert rules.begin(CALLER, 0)
+        assert rules.begin(CALLER, 100, 0)
         rules.admit(CALLER, 0)
         rules.leave(CALLER, 0)
 
@@ -78,15 +79,23 @@ def test_admitted_calls_are_not_counted() -> None:
 def test_a_connection_with_a_caller_is_given_more_but_not_all() -> None:
     """As behind a proxy that is not configured on the relay."""
     rules = ConnectionRules(10)
-    rules.begin(CALLER, 0)
+    rules.begin(CALLER, 100, 0)
     rules.admit(CALLER, 0)
-    assert sum(rules.begin(CALLER, 10_000_000) for _ in range(10_000)) == KNOWN_FACTOR * STREAMS_AT_ONCE
+    assert sum(rules.begin(CALLER, 100, 10_000_000) for _ in range(10_000)) == KNOWN_FACTOR * STREAMS_AT_ONCE
+
+
+def test_metadata_is_bounded_even_of_callers() -> None:
+    """gRPC applies its limit only once the peer has acknowledged it."""
+    rules = ConnectionRules(10)
+    rules.admit(CALLER, 0)
+    assert rules.begin(CALLER, MAX_METADATA_BYTES, 0)
+    assert not rules.begin(CALLER, MAX_METADATA_BYTES + 1, 0)
 
 
 def test_proxies_are_exempt() -> None:
     rules, all_ = ConnectionRules(1, ("192.0.2.0/24",)), connections("192.0.2.9", 100)
     assert rules.excess(all_, 0) == []
-    assert all([rules.begin(CALLER, 0) for _ in range(10 * STREAMS_AT_ONCE)])
+    assert all([rules.begin(CALLER, MAX_METADATA_BYTES + 1, 0) for _ in range(10 * STREAMS_AT_ONCE)])
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ import grpc
 import pytest
 
 from avatar_relay.credentials import metadata_of
-from relay_server.access.connection_rules import STRANGERS_PER_NETWORK, STREAMS_AT_ONCE
+from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE
 from relay_server.access.refusal_log import LINES_PER_MINUTE, LINES_PER_MINUTE_IN_ALL, RefusalLog
 from relay_server.access.scopes import Role
-from relay_server.service import connection_watch
+from relay_server.service import connection_watch, grpc_servers
 from relay_server.service.connection_watch import ConnectionWatch, max_connections
 from relay_server.service.interceptor import RequestInterceptor
-from tests.lab.attack.http2 import END_HEADERS, HEADERS, HEALTH, PREFACE, RST_STREAM, SETTINGS, frame, header_block
+from tests.lab.attack.http2 import ACK, END_HEADERS, HEADERS, HEALTH, PREFACE, RST_STREAM, SETTINGS, frame, header_block, large_headers
 from tests.relay_server.access.guarded import Access, guarded
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -94,6 +94,23 @@ async def test_a_connection_that_resets_streams_is_ended(tmp_path: Path, monkeyp
         async with asyncio.timeout(2), grpc.aio.insecure_channel(relay.address) as channel:
             method: Any = channel.unary_unary(LIST)
             await method(b"", metadata=metadata_of(token))
+
+
+async def test_a_connection_with_large_metadata_is_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Although it never acknowledges the relay's settings, so that gRPC itself accepts 16 MiB."""
+    async with guarded(Access(tmp_path)) as relay, connections(relay.address, 1) as [(reader, writer)]:
+        writer.write(large_headers(1, 1 << 20))
+        assert await is_over(reader, 5)
+    assert any(f"{MAX_METADATA_BYTES} bytes of metadata" in record.message for record in caplog.records)
+
+
+async def test_settings_that_are_not_acknowledged_end_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = dict(grpc_servers.OPTIONS) | {"grpc.http2.settings_timeout": 300}
+    monkeypatch.setattr(grpc_servers, "OPTIONS", tuple(options.items()))
+    async with guarded(Access(tmp_path)) as relay, connections(relay.address, 2) as [(silent, _), (proper, writer)]:
+        writer.write(frame(SETTINGS, ACK, 0))
+        assert await is_over(silent, 5)
+        assert not await is_over(proper, 0.5)
 
 
 async def test_calls_of_unknown_methods_count(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="run", metavar="COMMAND", help=", ".join(COMMANDS))
     default = f"default: {DEFAULT_FILE}, if it exists"
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML, or {SETTINGS.prefix}CONFIG ({default})")
+    parser.add_argument("--version", action="version", version=f"edge-client {importlib.metadata.version('avatar-relay')}")
     parser.add_argument("--json", action="store_true", help="self-test and doctor: print one object of JSON")
     parser.add_argument("--set", dest="offset_ms", type=float, metavar="MS", help="calibrate: keep this offset for the card that plays")
     parser.add_argument("--show", action="store_true", help="calibrate: print the offsets that are kept, by card")

@@ -88,12 +88,17 @@ quiet_unless_it_fails() {
   rm -f "$log"
 }
 
+need_python() {
+  [[ -x $SYSTEM_PYTHON ]] || die "no $SYSTEM_PYTHON; install it: sudo apt-get install python3"
+  "$SYSTEM_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "$("$SYSTEM_PYTHON" -V) is too old; Debian 12 or newer is needed, with Python 3.11"
+}
+
 # need_environment run|test: .venv with the project and what the pair, or the test suite, needs.
 need_environment() {
   local level=$1 packages=(-e "${ROOT}[relay,edge,discovery,pairing]") inputs
   if [[ $level == test ]]; then packages+=(--group "$ROOT/pyproject.toml:dev"); fi
-  [[ -x $SYSTEM_PYTHON ]] || die "no $SYSTEM_PYTHON; install python3"
-  "$SYSTEM_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$("$SYSTEM_PYTHON" -V) is too old; 3.11 or newer is needed"
+  need_python
   inputs=$(sha256sum <"$ROOT/pyproject.toml")
   mkdir -p "$ROOT/.cache"
   exec 9>"$ROOT/.cache/setup.lock"

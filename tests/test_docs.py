@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_relay.installer.machine import PACKAGES
+from avatar_relay.installer.packages import PACKAGES
 from scripts.settings_page import PAGE, page
 from tests.lab.data import PROJECT_ROOT
 

@@ -70,7 +70,7 @@ def errors_in_one_line(program: str, *kinds: type[Exception]) -> Iterator[None]:
         if not all(isinstance(cause, kinds) for cause in causes):
             raise
         logger.debug("%s does not start", program, exc_info=error)
-        print(f"{program}: error: {_one_line(causes[0])}", file=sys.stderr)
+        print(f"{program}: error: {one_line(causes[0])}", file=sys.stderr)
         raise SystemExit(EXIT_START_FAILED) from None
 
 
@@ -97,7 +97,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The text of an error in one printable line."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

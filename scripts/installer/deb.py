@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -16,9 +17,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from avatar_relay.command import CommandLine, one_line
 from avatar_relay.installer.commands import say
-from avatar_relay.installer.machine import InstallError, Machine, run
+from avatar_relay.installer.machine import Machine
+from avatar_relay.installer.packages import HOME, SHELL, need_debian, need_packages
 from avatar_relay.installer.plan import OPT, ROLES, SETTINGS, MachineRole
+from avatar_relay.installer.plan import UNITS as INSTALLED_UNITS
+from avatar_relay.installer.process import InstallError, InstallInterrupted, interruptible, only_one, run
 from avatar_relay.installer.release import SOURCES, of_sources
 
 PACKAGE = "avatar-relay"
@@ -37,6 +42,22 @@ Depends: python3 (>= {python}), python3 (<< {next_python}), {libraries}
 Description: talking face for small devices: relay and edge client
  A relay streams encoded speech and motion to edge clients, which play the
  sound through ALSA and draw the face in lip-sync.
+"""
+BEFORE = """#!/bin/sh
+set -e
+for unit in {units}; do
+  if [ -e "/{installed}/$unit" ]; then
+    echo "avatar-relay: scripts/install has installed $unit, which does the same; to change over: scripts/install uninstall" >&2
+    exit 1
+  fi
+done
+for user in {users}; do
+  home=$(getent passwd "$user" | cut -d : -f 6)
+  if [ -n "$home" ] && [ "$home" != {home} ]; then
+    echo "avatar-relay: the user $user, as which a service is to run, is an account with home $home; rename or delete it first" >&2
+    exit 1
+  fi
+done
 """
 START = """#!/bin/sh
 set -e
@@ -64,7 +85,7 @@ case "$1" in
   purge)
     rm -rf /{opt} /{settings} {folders}
     for user in {users}; do
-      if getent passwd "$user" >/dev/null; then userdel "$user"; fi
+      if [ "$(getent passwd "$user" | cut -d : -f 6)" = {home} ]; then userdel "$user"; fi
     done
     ;;
 esac
@@ -74,7 +95,7 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 
 def user_lines(role: MachineRole) -> str:
     """Script lines that create a user and add it to those of its groups that exist on the machine."""
-    made = f"useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin {role.user}"
+    made = f"useradd --system --user-group --home-dir {HOME} --shell {SHELL} {role.user}"
     lines = [f"getent passwd {role.user} >/dev/null || {made}"]
     lines += [f"if getent group {group} >/dev/null; then usermod --append --groups {group} {role.user}; fi" for group in role.groups]
     return "\n".join(lines)
@@ -83,13 +104,15 @@ def user_lines(role: MachineRole) -> str:
 def scripts_of(name: str, roles: Sequence[MachineRole]) -> dict[str, str]:
     """The maintainer scripts of a version. Pure."""
     folders = " ".join(f"/{folder}" for role in roles for folder in role.folders)
-    common = {"name": name, "opt": OPT, "settings": SETTINGS}
+    units, users = " ".join(role.unit for role in roles), " ".join(role.user for role in roles)
+    common = {"name": name, "opt": OPT, "settings": SETTINGS, "home": HOME}
     return {
+        "preinst": BEFORE.format(units=units, installed=INSTALLED_UNITS, users=users, home=HOME),
         "postinst": START.format(
             **common, users="\n".join(map(user_lines, roles)), pairs=" ".join(f"{role.unit}={role.settings}" for role in roles)
         ),
-        "prerm": STOP.format(**common, units=" ".join(role.unit for role in roles)),
-        "postrm": AFTER.format(**common, folders=folders, users=" ".join(role.user for role in roles)),
+        "prerm": STOP.format(**common, units=units),
+        "postrm": AFTER.format(**common, folders=folders, users=users),
     }
 
 
@@ -108,15 +131,18 @@ def stage(tree: Path, version: Path, roles: Sequence[MachineRole]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the package; prints its path last."""
-    parser = argparse.ArgumentParser(prog="scripts/deb", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(prog="scripts/deb", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=SOURCES / "dist", metavar="DIR", help="where the package is put (default: dist)")
     options = parser.parse_args(arguments)
     try:
         if os.geteuid() != 0:
             raise InstallError("the environment is built in /opt/avatar-relay: sudo scripts/deb")
-        print(build(options.out, Machine(Path("/"))))
-    except (InstallError, OSError) as error:
-        print(f"scripts/deb: error: {error}", file=sys.stderr)
+        with interruptible(), only_one(Path("/"), say):
+            print(build(options.out, Machine(Path("/"))))
+    except (InstallError, InstallInterrupted, OSError) as error:
+        if isinstance(error, InstallError) and error.output:
+            print(error.output, file=sys.stderr)
+        print(f"scripts/deb: error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -126,7 +152,7 @@ def build(out: Path, machine: Machine) -> Path:
     roles = ROLES["both"]
     release = of_sources(SOURCES, roles)
     was_there, is_new_here = machine.is_complete(release.name), not machine.path(OPT).exists()
-    machine.need_packages()
+    need_packages(need_debian(), say)
     if not was_there:
         say(f"building {release.name} in /{OPT}; some minutes on a small machine")
         machine.build(release)
@@ -142,7 +168,8 @@ def build(out: Path, machine: Machine) -> Path:
 def _pack(out: Path, version: Path, roles: Sequence[MachineRole]) -> Path:
     architecture = run("dpkg", "--print-architecture", what="asking dpkg").strip()
     declared, _, digest = version.name.partition("-")
-    number = f"{declared}+{time.strftime('%Y%m%d%H%M', time.gmtime())}.{digest.rpartition('-')[2]}"
+    debian = platform.freedesktop_os_release().get("VERSION_ID", "testing")
+    number = f"{declared}+{time.strftime('%Y%m%d%H%M', time.gmtime())}.{digest.rpartition('-')[2]}~deb{debian}"
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / PACKAGE
         stage(tree, version, roles)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avatar_relay.installer.index import lock_place, locked_version
-from avatar_relay.installer.machine import BUILD_S, PYTHON, InstallError, python_tag, run
+from avatar_relay.installer.machine import BUILD_S, PYTHON, python_tag
 from avatar_relay.installer.plan import ROLES, extras_of
+from avatar_relay.installer.process import InstallError, run
 from avatar_relay.installer.release import PROJECT, SOURCES
 
 

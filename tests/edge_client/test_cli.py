@@ -85,7 +85,11 @@ def test_no_devices_is_a_failure_with_a_reason(found: Any, monkeypatch: pytest.M
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """The version has name and number."""
     assert cli.main(["version"]) == 0
-    assert capsys.readouterr().out.startswith("edge-client 0.")
+    said = capsys.readouterr().out
+    assert said.startswith("edge-client 0.")
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == said
 
 
 def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

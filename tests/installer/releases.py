@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from avatar_relay.installer.machine import COMPLETE, InstallError, Machine
+from avatar_relay.installer.machine import COMPLETE, Machine
+from avatar_relay.installer.process import InstallError
 from avatar_relay.installer.release import SoftwareRelease
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.service_manager import ServiceLab

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from avatar_relay.installer.changes import Changes, TrialLimits
-from avatar_relay.installer.machine import InstallError
 from avatar_relay.installer.plan import DEVICE, UNITS
+from avatar_relay.installer.process import InstallError
 from avatar_relay.installer.release import SoftwareRelease
 from tests.installer.releases import FakeBuilds, managed
 

@@ -16,8 +16,9 @@ import pytest
 
 from avatar_relay.installer import commands, update
 from avatar_relay.installer.index import MAX_LOCK_BYTES, check_index, lock_place, locked_version
-from avatar_relay.installer.machine import InstallError, python_tag
+from avatar_relay.installer.machine import python_tag
 from avatar_relay.installer.plan import DEVICE, UPDATE_TRIGGER
+from avatar_relay.installer.process import InstallError
 from avatar_relay.installer.release import PROJECT
 from edge_client.update_trigger import ask_for_update
 from scripts.installer.update_index import write_lock, write_pages

@@ -9,6 +9,7 @@ within 30 s, ends, or loses the sound or the face that ran before. A second run 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import sys
@@ -16,16 +17,22 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from avatar_relay.addresses import split_address
+from avatar_relay.command import EXIT_INTERRUPTED, CommandLine, one_line
+from avatar_relay.errors import ConfigError
+from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.installer.changes import Changes, TrialLimits
-from avatar_relay.installer.machine import InstallError, Machine, run
+from avatar_relay.installer.machine import Machine
+from avatar_relay.installer.packages import check_user, need_debian, need_packages, need_user
 from avatar_relay.installer.plan import DEVICE, OPT, RELAY, ROLES, SETTINGS, MachineRole, desktop_of, typed, with_settings
+from avatar_relay.installer.process import InstallError, InstallInterrupted, interruptible, only_one, run
 from avatar_relay.installer.release import own_release
 from avatar_relay.installer.update import newest_release
 
 
 def parser(program: str, role: str) -> argparse.ArgumentParser:
     """Make the command line of a program that installs `role` unless the options name another one."""
-    line = argparse.ArgumentParser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line = CommandLine(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = ("install", "upgrade", "update", "rollback", "uninstall")
     line.add_argument("verb", nargs="?", choices=verbs, default="install", help="default: install")
     line.add_argument("--role", choices=ROLES, help=f"what this machine is (default: what is installed, else {role})")
@@ -39,24 +46,38 @@ def parser(program: str, role: str) -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any other setting of the device, such as headless=true"
     )
     line.add_argument("--purge", action="store_true", help="uninstall: remove settings, state and users too")
-    line.add_argument("--settle", type=float, default=TrialLimits.settle_s, metavar="S", help="how long a new version is looked at (60)")
+    line.add_argument("--settle", type=_seconds, default=TrialLimits.settle_s, metavar="S", help="how long a new version is looked at (60)")
     line.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="a folder that stands for /: no packages, no users")
     line.add_argument("--systemctl", default="systemctl", metavar="PROGRAM", help="the service manager's command")
     return line
 
 
 def main(arguments: Sequence[str], *, program: str, role: str) -> int:
-    """Run the command; returns the exit status: 0 done, 1 not done, with the reason on standard error."""
+    """Run the command; returns the exit status: 0 done, 1 not done, with the reason on standard error in one line, 130 interrupted."""
     options = parser(program, role).parse_args(arguments)
-    machine = Machine(options.root.resolve(), options.systemctl)
     try:
-        if machine.is_real and os.geteuid() != 0:
-            raise InstallError(f"this changes the system: sudo {program}")
-        _do(options, machine, role)
+        with interruptible():
+            machine = Machine(options.root.resolve(), options.systemctl)
+            if machine.is_real and os.geteuid() != 0:
+                raise InstallError(f"this changes the system: sudo {program}")
+            with only_one(machine.root, say):
+                _do(options, machine, role)
+    except InstallInterrupted as signal:
+        print(f"{program}: error: interrupted by {signal}; the same command finishes what was begun", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except (InstallError, OSError) as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        if isinstance(error, InstallError) and error.output:
+            print(error.output, file=sys.stderr)
+        print(f"{program}: error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(text)
+    return value
 
 
 def say(text: str) -> None:
@@ -68,15 +89,15 @@ def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
     desktop = desktop_of(options.desktop or machine.installed_desktop())
     installed = [one for one in (RELAY, DEVICE, desktop) if one.user and machine.is_installed(one)]
     wanted = ROLES[options.role] if options.role else installed or ROLES[role]
+    leaving = []
     if options.desktop:
         wanted = (desktop, *(one for one in wanted if one is not DEVICE))
-        if DEVICE in installed:
-            installed.remove(DEVICE)
-            machine.remove_units(DEVICE)
+        leaving = [one for one in installed if one is DEVICE]
     elif desktop in installed:
         wanted = [one for one in wanted if one is not DEVICE]
-    roles = tuple(dict.fromkeys((*installed, *wanted)))
-    changes = Changes(machine, roles, TrialLimits(settle_s=options.settle), say)
+    roles = tuple(one for one in dict.fromkeys((*installed, *wanted)) if one not in leaving)
+    _check_flags(options, roles)
+    changes = Changes(machine, roles, TrialLimits(settle_s=options.settle), say, leaving)
     match options.verb:
         case "install" | "upgrade" | "update":
             if options.verb != "install" and machine.linked("current") is None:
@@ -90,36 +111,63 @@ def _do(options: argparse.Namespace, machine: Machine, role: str) -> None:
             say("removed" if options.purge else f"removed; settings and state are left in /{SETTINGS} and /var/lib (--purge removes them)")
 
 
+def _check_flags(options: argparse.Namespace, roles: Sequence[MachineRole]) -> None:
+    """Check what can be checked before anything is installed. Raises `InstallError`."""
+    of_device = {"--name": options.name, "--relay": options.relay, "--card": options.card, "--rotation": options.rotation}
+    of_device |= {"--set": options.set or None}
+    given = {flag: value for flag, value in (of_device | {"--listen": options.listen}).items() if value is not None}
+    if options.verb in ("update", "rollback", "uninstall") and given:
+        raise InstallError(f"{options.verb} changes no settings: leave out {', '.join(given)}")
+    if options.purge and options.verb != "uninstall":
+        raise InstallError(f"--purge belongs to uninstall, not to {options.verb}")
+    if options.listen is not None and RELAY not in roles:
+        raise InstallError("--listen is a setting of a relay, and none is installed here: add --role both")
+    if (own := [flag for flag in given if flag in of_device]) and all(role is RELAY for role in roles):
+        raise InstallError(f"{', '.join(own)}: settings of a device, and none is installed here: add --role both")
+    if options.name is not None and not is_valid_id(options.name):
+        raise InstallError(f"--name: {options.name[:80]!r} is not {ID_RULE}")
+    try:
+        if options.listen is not None:
+            split_address(options.listen, "--listen", port_zero=True)
+        if options.relay is not None:
+            split_address(options.relay, "--relay")
+    except ConfigError as error:
+        raise InstallError(str(error)) from error
+
+
 def _install(options: argparse.Namespace, machine: Machine, roles: Sequence[MachineRole], changes: Changes, *, is_new: bool) -> None:
-    wanted = {role: _settings(role, options, machine) for role in roles}
+    machine.need_writable()
+    for role in roles if machine.is_real else ():
+        check_user(role)
     if options.verb == "update":
+        wanted = {role: _settings(role, options, machine) for role in roles}
         release = newest_release(machine, roles)
     else:
+        there = need_debian() if machine.is_real else set()
+        wanted = {role: _settings(role, options, machine) for role in roles}
         try:
             release = own_release(roles)
         except ValueError as error:
             raise InstallError(str(error)) from error
-        machine.need_packages()
-        for role in roles:
-            machine.need_user(role)
+        if machine.is_real:
+            need_packages(there, say)
+            for role in roles:
+                need_user(role)
     if not machine.is_complete(release.name):
         say(f"building {release.name} in /{OPT}; some minutes on a small machine")
         machine.build(release)
-    changed = False
-    for role, text in wanted.items():
-        if text != machine.read_settings(role):
-            _check(machine, release.name, role, text)
-            machine.write_settings(role, text)
-            changed = True
-    if machine.linked("current") != release.name:
+    settings = {role: text for role, text in wanted.items() if text != machine.read_settings(role)}
+    for role, text in settings.items():
+        _check(machine, release.name, role, text)
+    if machine.linked("current") != release.name or machine.unfinished is not None:
         for role in roles:
             if role is not RELAY:
                 say("trying it: edge-client self-test")
                 machine.self_test(release.name, role)
         say("running it, and looking whether it stays")
-        changes.to_version(release.name)
-    elif changed or is_new or any([machine.put_units(release.name, role) for role in roles]):
-        changes.restart(release.name)
+        changes.to_version(release.name, settings)
+    elif settings or is_new or machine.units_differ(release.name, roles):
+        changes.restart(release.name, settings)
     say(f"{release.name} is installed")
 
 
@@ -158,7 +206,10 @@ def _asked() -> dict[str, object]:
         "audio_device": "Sound card, the beginning of its name [ALSA's default]: ",
         "rotation": "Screen turned by 0, 90, 180 or 270 degrees clockwise [0]: ",
     }
-    return {key: typed(answer) for key, question in questions.items() if (answer := input(question).strip())}
+    try:
+        return {key: typed(answer) for key, question in questions.items() if (answer := input(question).strip())}
+    except EOFError:
+        raise InstallError("the questions were not answered to the end, and nothing was changed; flags answer them: --help") from None
 
 
 def _check(machine: Machine, name: str, role: MachineRole, text: str) -> None:

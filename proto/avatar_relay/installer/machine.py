@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import shutil
-import subprocess
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from avatar_relay.installer.plan import BIN, OPT, SETTINGS, USER_DROP_IN, MachineRole
+from avatar_relay.installer.packages import remove_user
+from avatar_relay.installer.plan import BIN, OPT, SETTINGS, UNITS, USER_DROP_IN, MachineRole
+from avatar_relay.installer.process import InstallError, link_atomically, run, write_atomically
 from avatar_relay.installer.release import SoftwareRelease
 from avatar_relay.installer.trial import ServiceState
+from avatar_relay.installer.unfinished import UnfinishedChange, read_unfinished
 
-COMMAND_S, BUILD_S, SELF_TEST_S = 120, 1_800, 400
-APT_LOCK_S, APT_WAIT_S = 300, 5
+BUILD_S, SELF_TEST_S = 1_800, 400
+BUILD_BYTES = 1_000_000_000
+"""Free space that a new version needs, with what pip downloads for it."""
 COMPLETE = "installed"
 PYTHON = Path("/usr/bin/python3")
 """Debian's own Python: every user may run it, and it remains as long as Debian does."""
-PACKAGES = Path(__file__).with_name("debian_packages.txt")
 UNITS_OF_WHEEL = "lib/python3*/site-packages/avatar_relay/installer/units"
 PYAUDIO = "pyaudio>=0.2.14,<0.3"
-
-
-class InstallError(Exception):
-    """An operation failed; the text says what to do."""
-
-
-def run(*command: str | Path, limit_s: float = COMMAND_S, what: str) -> str:
-    """Run a command; returns its standard output. Raises `InstallError` with the end of its output."""
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InstallError(f"{what}: {error}") from error
-    if done.returncode != 0:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise InstallError(f"{what}: {command[0]} ended with status {done.returncode}\n{said}")
-    return done.stdout
 
 
 class Machine:
@@ -82,23 +64,50 @@ class Machine:
         path = self.path(OPT / link)
         if name is None:
             path.unlink(missing_ok=True)
-            return
-        new = path.with_name(f".{link}.new")
-        new.unlink(missing_ok=True)
-        new.symlink_to(Path("versions") / name)
-        os.replace(new, path)
+        else:
+            link_atomically(path, Path("versions") / name)
+
+    @property
+    def unfinished(self) -> UnfinishedChange | None:
+        """The change that an interrupted run began; None if there is none."""
+        path = self.path(OPT / "unfinished")
+        return read_unfinished(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def begin_change(self, change: UnfinishedChange) -> None:
+        """Record a change before it begins."""
+        write_atomically(self.path(OPT / "unfinished"), change.as_text())
+
+    def end_change(self) -> None:
+        """Delete the record: the change is complete, or was taken back."""
+        self.path(OPT / "unfinished").unlink(missing_ok=True)
 
     def build(self, release: SoftwareRelease) -> None:
-        """Build a virtual environment with the release, and its units. Raises `InstallError`."""
-        folder, wheels = self.version(release.name), self.path(OPT / "wheels")
+        """Build a virtual environment with the release, and its units; one that fails is deleted. Raises `InstallError`."""
         if not release.requirement:
             raise InstallError(f"{release.name} is not complete; install it anew from a clone or a wheel")
-        shutil.rmtree(folder, ignore_errors=True)
+        opt = self.path(OPT)
+        opt.mkdir(parents=True, exist_ok=True)
+        self.remove_version(release.name)
+        if (free := shutil.disk_usage(opt).free) < BUILD_BYTES:
+            raise InstallError(f"/{OPT}: {free // 1_000_000} MB are free, but {BUILD_BYTES // 1_000_000} are needed; free some space")
+        try:
+            self._build(release)
+        except BaseException:
+            self.remove_version(release.name)
+            raise
+
+    def _build(self, release: SoftwareRelease) -> None:
+        folder, wheels = self.version(release.name), self.path(OPT / "wheels")
         folder.parent.mkdir(parents=True, exist_ok=True)
         run(PYTHON, "-m", "venv", folder, limit_s=BUILD_S, what="making the environment")
         pip = (folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "--cache-dir", self.path(OPT / "cache"))
         if release.compiles and not list(wheels.glob(f"[Pp]y[Aa]udio-*-{python_tag()}-*.whl")):
-            run(*pip, "wheel", "--no-deps", "--wheel-dir", wheels, PYAUDIO, limit_s=BUILD_S, what="compiling PyAudio")
+            new = folder / "wheels"
+            run(*pip, "wheel", "--no-deps", "--wheel-dir", new, PYAUDIO, limit_s=BUILD_S, what="compiling PyAudio")
+            wheels.mkdir(exist_ok=True)
+            for wheel in new.iterdir():
+                wheel.replace(wheels / wheel.name)
+            new.rmdir()
         install = (*pip, "install", "--find-links", wheels)
         run(*install, *release.requirement, limit_s=BUILD_S, what="installing the release with pip")
         for units in folder.glob(UNITS_OF_WHEEL):
@@ -106,7 +115,8 @@ class Machine:
         (folder / COMPLETE).write_text(f"{release.name}\n", encoding="ascii")
 
     def remove_version(self, name: str) -> None:
-        """Delete a version."""
+        """Delete a version: first what marks it as complete."""
+        (self.version(name) / COMPLETE).unlink(missing_ok=True)
         shutil.rmtree(self.version(name), ignore_errors=True)
 
     def self_test(self, name: str, role: MachineRole) -> None:
@@ -115,73 +125,36 @@ class Machine:
         failure = "the new release failed its self-test, and nothing was changed"
         run(*as_user, self.version(name) / "bin/edge-client", "self-test", limit_s=SELF_TEST_S, what=failure)
 
-    # --- packages, users, settings, commands ------------------------------------------------------------------------
-
-    def need_packages(self) -> None:
-        """Install missing Debian packages. Waits for apt's locks. Raises `InstallError`."""
-        if not self.is_real:
-            return
-        known = subprocess.run(
-            ("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"), capture_output=True, text=True, timeout=COMMAND_S, check=False
-        )
-        there = {line.partition(" ")[2] for line in known.stdout.splitlines() if line.startswith("installed ")}
-        missing = [package for package in PACKAGES.read_text(encoding="ascii").split() if package not in there]
-        if missing:
-            self._apt_get("update")
-            self._apt_get("install", "-y", *missing)
-
-    @staticmethod
-    def _apt_get(*arguments: str) -> None:
-        """Run apt-get. It waits for dpkg's lock itself; this waits for the lock of the package lists."""
-        apt = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", "-q", "-o", f"DPkg::Lock::Timeout={APT_LOCK_S}")
-        end_s = time.monotonic() + APT_LOCK_S
-        while True:
-            try:
-                run(*apt, "-o", "APT::Install-Recommends=false", *arguments, limit_s=BUILD_S, what=f"apt-get {arguments[0]}")
-                return
-            except InstallError as error:
-                if time.monotonic() > end_s or not ("Could not get lock" in str(error) or "Unable to lock" in str(error)):
-                    raise
-            time.sleep(APT_WAIT_S)
-
-    def need_user(self, role: MachineRole) -> None:
-        """Make a system user without home or shell, with its groups that exist here. A desktop's user must exist. Raises `InstallError`."""
-        if not self.is_real:
-            return
-        try:
-            pwd.getpwnam(role.user)
-        except KeyError:
-            if role.is_desktop:
-                raise InstallError(f"--desktop {role.user}: this machine has no such user") from None
-            shell = "/usr/sbin/nologin"
-            run("useradd", "--system", "--user-group", "--home-dir", "/nonexistent", "--shell", shell, role.user, what="making the user")
-        groups = [group.gr_name for group in grp.getgrall() if group.gr_name in role.groups and role.user not in group.gr_mem]
-        if groups:
-            run("usermod", "--append", "--groups", ",".join(groups), role.user, what="putting the user into its groups")
+    # --- settings, commands --------------------------------------------------------------------------------------------
 
     def read_settings(self, role: MachineRole) -> str | None:
         """Text of the settings file; None if it is missing."""
         path = self.path(SETTINGS / role.settings)
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
-    def write_settings(self, role: MachineRole, text: str) -> None:
-        """Replace the file atomically. It is world-readable: it names files with secrets, but contains none."""
+    def write_settings(self, role: MachineRole, text: str | None) -> None:
+        """Replace the file, or delete it. It is world-readable: it names files with secrets, but contains none."""
         path = self.path(SETTINGS / role.settings)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
-        new.chmod(0o644)
-        os.replace(new, path)
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, text)
+
+    def need_writable(self) -> None:
+        """Raise `InstallError` if a folder that every installation changes is on a read-only file system."""
+        for place in (OPT, UNITS, BIN):
+            path = self.path(place)
+            while not path.exists():
+                path = path.parent
+            if os.statvfs(path).f_flag & os.ST_RDONLY:
+                raise InstallError(f"{path} is on a read-only file system; remount it writable")
 
     def link_commands(self, role: MachineRole) -> None:
-        """Link the running version's programs in /usr/local/bin."""
+        """Link the running version's programs in /usr/local/bin. A file there that is not a link is left alone."""
         for name in role.commands:
             path = self.path(BIN / name)
-            target = Path("/") / OPT / "current/bin" / name
             if path.is_symlink() or not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
-                path.symlink_to(target)
+                link_atomically(path, Path("/") / OPT / "current/bin" / name)
 
     # --- services ---------------------------------------------------------------------------------------------------
 
@@ -211,19 +184,21 @@ class Machine:
         except InstallError:
             return False
 
-    def put_units(self, name: str, role: MachineRole) -> bool:
-        """Write the units of a version; returns whether any has changed."""
+    def _units(self, name: str, role: MachineRole) -> dict[Path, str]:
         wanted = {place: (self.version(name) / "units" / file).read_text(encoding="utf-8") for file, place in role.places.items()}
         if role.is_desktop:
             wanted[USER_DROP_IN] = f"[Unit]\nConditionUser={role.user}\n"
-        changed = False
-        for place, text in wanted.items():
-            path = self.path(place)
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-                changed = True
-        return changed
+        return {self.path(place): text for place, text in wanted.items()}
+
+    def units_differ(self, name: str, roles: Iterable[MachineRole]) -> bool:
+        """Whether the units in place are not those of a version."""
+        units = [unit for role in roles for unit in self._units(name, role).items()]
+        return any(not path.is_file() or path.read_text(encoding="utf-8") != text for path, text in units)
+
+    def put_units(self, name: str, role: MachineRole) -> None:
+        """Write the units of a version."""
+        for path, text in self._units(name, role).items():
+            write_atomically(path, text)
 
     def reload(self, roles: Iterable[MachineRole]) -> None:
         """Make the managers reload their units."""
@@ -282,16 +257,22 @@ class Machine:
             for name in role.commands:
                 if self.path(BIN / name).is_symlink():
                     self.path(BIN / name).unlink()
-        shutil.rmtree(self.path(OPT), ignore_errors=True)
+        _remove_tree(self.path(OPT))
         if not purge:
             return
-        shutil.rmtree(self.path(SETTINGS), ignore_errors=True)
+        _remove_tree(self.path(SETTINGS))
         for role in roles:
             home = Path(pwd.getpwnam(role.user).pw_dir) if role.is_desktop and self.is_real else self.root
             for folder in role.folders:
-                shutil.rmtree(home / folder, ignore_errors=True)
-            if not role.is_desktop and self.is_real and any(user.pw_name == role.user for user in pwd.getpwall()):
-                run("userdel", role.user, what="deleting the user")
+                _remove_tree(home / folder)
+            if not role.is_desktop and self.is_real:
+                remove_user(role)
+
+
+def _remove_tree(path: Path) -> None:
+    """Delete a folder if it exists. Raises `OSError`."""
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def _of_all(role: MachineRole) -> tuple[str, ...]:

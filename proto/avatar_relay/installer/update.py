@@ -9,8 +9,9 @@ import urllib.request
 from collections.abc import Sequence
 
 from avatar_relay.installer.index import MAX_LOCK_BYTES, check_index, lock_place, locked_version
-from avatar_relay.installer.machine import InstallError, Machine, python_tag
+from avatar_relay.installer.machine import Machine, python_tag
 from avatar_relay.installer.plan import DEVICE, OPT, SETTINGS, MachineRole, version_name
+from avatar_relay.installer.process import InstallError
 from avatar_relay.installer.release import PROJECT, SoftwareRelease
 
 FETCH_S = 60

@@ -8,6 +8,8 @@ Rounds of the variants alternate, so that other load on the machine affects all 
 Then the stage draws for a minute, paced as on a device: pictures per second, and the longest pause between two of them. Finally the
 memory (PSS) of the whole client with its speaker process, with and without the face. The wrapper requests GLES 3.1 from the driver,
 as on a Raspberry Pi.
+
+With `--against COMMIT` only the drawing process is measured, compared with that of the commit (`face_against`).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from edge_client.face.renderer import Picture, Renderer
 from edge_client.face.screens import open_renderer
 from edge_client.motion.pose import neutral_pose
 from edge_client.playback.events import PlayerState, View
+from scripts.bench.face_against import compare
 from scripts.bench.playout_cost import measure
 from tests.lab.ground_truth.station import Setup, station
 from tests.lab.mouth.on_screen import virtual_display
@@ -221,10 +224,15 @@ def main() -> int:
     parser.add_argument("--size", default="800x480", metavar="WxH")
     parser.add_argument("--no-memory", action="store_true", help="leave the whole client out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    parser.add_argument("--against", metavar="COMMIT", help="compare CPU and memory with those of a commit instead, such as 2f3c5da")
+    parser.add_argument("--look", type=_look, default="detail=low", help="with --against: detail=…,hair=…,head=… (default: detail=low)")
     arguments = parser.parse_args()
     width, height = map(int, arguments.size.split("x"))
+    os.environ.update(WAYLAND_DISPLAY="", SDL_VIDEO_WINDOW_POS="0,0")
+    if arguments.against is not None:
+        return 1 if compare(arguments.against, (width, height), 4 * arguments.rounds, arguments.look).report() else 0
     with virtual_display((width, height)) as display:
-        os.environ.update(DISPLAY=display, WAYLAND_DISPLAY="", SDL_VIDEO_WINDOW_POS="0,0")
+        os.environ.update(DISPLAY=display)
         renderer = open_renderer(choice="gles", size=(width, height), fullscreen=True, headless=False)
         name = renderer.name
         found = costs(renderer, arguments.rounds)
@@ -236,6 +244,13 @@ def main() -> int:
         figures = {"costs": {part: asdict(cost) for part, cost in found.items()}, "sustained": asdict(paced), "pss_mb": pss}
         arguments.json.write_text(json.dumps({"machine": f"{platform.machine()}, {os.cpu_count()} cores", "renderer": name} | figures))
     return 1 if failed else 0
+
+
+def _look(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name in ("detail", "hair", "head") and value for name, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r}: takes detail=…, hair=… and head=…, separated by commas")
+    return {name: value for name, _, value in pairs}
 
 
 def _report(name: str, found: dict[str, Cost], paced: Sustained, pss: dict[str, dict[str, float]]) -> list[str]:

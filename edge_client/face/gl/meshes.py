@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.face.gl.binding import GL
-from edge_client.face.head import Head
+from edge_client.face.head import Head, Triangles
 
 Floats = NDArray[np.float32]
 
 _FLOAT = 4
 _EYE_RINGS, _EYE_SPOKES = 5, 12  # small triangles are the main cost in software
 _EYE_OPENING_RAD = 1.75
+_SLICE, _CELLS = 0.5, 1023
+"""Thickness of the slices in which the head is drawn, in head units, and cells of the curve within it, per axis."""
 
 
 class HeadBuffers:
@@ -35,7 +37,7 @@ class HeadBuffers:
         attribute(2, 2, 4, 0)
         attribute(3, 1, 4, 2)
         attribute(4, 1, 4, 3)
-        indexes = np.concatenate([head.triangles, head.lash_triangles, head.sheer_triangles])
+        indexes = np.concatenate([near_first(head.points, head.triangles), head.lash_triangles, head.sheer_triangles])
         upload(GL.GL_ELEMENT_ARRAY_BUFFER, indexes)
         self._index_type, self._index_bytes = (GL.GL_UNSIGNED_INT, 4) if indexes.dtype == np.uint32 else (GL.GL_UNSIGNED_SHORT, 2)
         self._skin_count, self._lash_count, self._sheer_count = (
@@ -63,6 +65,22 @@ class HeadBuffers:
     def _draw(self, count: int, first: int) -> None:
         GL.glBindVertexArray(self._array)
         GL.glDrawElements(GL.GL_TRIANGLES, count, self._index_type, ctypes.c_void_p(self._index_bytes * first))
+
+
+def near_first(points: Floats, triangles: Triangles) -> Triangles:
+    """Order triangles in slices from front to back, so that hidden parts are not shaded, and along a Z-order curve within each slice.
+
+    Neighbours then follow each other, and a driver transforms a vertex that they share once: half as many in all for the built-in heads.
+    Pure.
+    """
+    middles = points[triangles].mean(1)
+    low, high = points.min(0), points.max(0)
+    cells = ((middles - low) / np.maximum(high - low, 1e-6) * _CELLS).astype(np.int64)
+    curve = np.zeros(len(middles), np.int64)
+    for bit in range(_CELLS.bit_length()):
+        for axis in range(3):
+            curve |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
+    return triangles[np.lexsort((curve, -np.floor(middles[:, 2] / _SLICE)))]
 
 
 class EyeBuffers:

@@ -41,12 +41,15 @@ class Cluster:
         self._homes = Homes(relay, backplane, names, now_us)
         self._passages: set[DoorPassage] = set()
         self._operators: Take | None = None
+        self._cut_off_us: int | None = None
+        """When this relay last lacked the backplane or another relay."""
         self.tasks: set[asyncio.Task[None]] = set()
         """Work in progress for other relays."""
 
     async def start(self) -> None:
         """Join the cluster. Raises `ConfigError` if no backplane is available."""
         self._relay.in_cluster = True
+        self._relay.publishers.is_cut_off = self._is_cut_off
         await self.backplane.start(self._lost, self._regained)
         self._relay.watchers.add(DirectoryWatcher(self.directory))
         await self.directory.open()
@@ -143,8 +146,14 @@ class Cluster:
         with suppress(BackplaneError):
             await self.backplane.publish(message.reply, b"1" if known else b"0")
 
+    def _is_cut_off(self) -> bool:
+        """Whether publishers may be at a relay that cannot reach this one, or could not until a publisher's lease ago."""
+        return self._cut_off_us is not None and self._now_us() - self._cut_off_us < self._relay.config.publisher_lease_us
+
     async def _tick(self) -> None:
         while True:
+            if not self.backplane.connected or self.directory.members.missing(self._now_us()):
+                self._cut_off_us = self._now_us()
             self._passages = {passage for passage in self._passages if not passage.tunnel.is_over}
             with suppress(BackplaneError):  # the lost connection was reported already
                 await self.directory.tick()

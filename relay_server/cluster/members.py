@@ -6,6 +6,8 @@ BEAT_US = 500_000
 """Relays, and both ends of each tunnel, send something at least this often."""
 SILENCE_US = 1_600_000
 """A relay or tunnel end that is silent for this long is considered gone: three heartbeats and some delay."""
+MISSING_US = 40_000_000
+"""How long a silent relay that did not announce its departure may still be running in a partition."""
 
 
 class Members:
@@ -22,8 +24,12 @@ class Members:
 
     def alive(self, now_us: int) -> tuple[str, ...]:
         """The relays heard recently, sorted."""
-        self._heard_us = {name: heard_us for name, heard_us in self._heard_us.items() if now_us - heard_us < SILENCE_US}
-        return tuple(sorted(self._heard_us))
+        self._heard_us = {name: heard_us for name, heard_us in self._heard_us.items() if now_us - heard_us < MISSING_US}
+        return tuple(sorted(name for name, heard_us in self._heard_us.items() if now_us - heard_us < SILENCE_US))
+
+    def missing(self, now_us: int) -> bool:
+        """Whether a relay fell silent within `MISSING_US` without announcing its departure."""
+        return len(self.alive(now_us)) < len(self._heard_us)
 
     def left(self, name: str) -> None:
         """Remove a relay that announced its departure."""

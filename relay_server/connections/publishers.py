@@ -106,6 +106,8 @@ class Publishers:
         self._ports: dict[str, PublisherPort] = {}
         self.lease_us = config.publisher_lease_us
         """Lease of a publisher whose stream closed."""
+        self.is_cut_off: Callable[[], bool] = lambda: False
+        """Whether a publisher may be at another relay that cannot reach this one: then its lease is as long as a device's."""
 
     # --- what ports ask----------------------------------------------------------------------------------------------
 
@@ -175,7 +177,7 @@ class Publishers:
             self._perform(self._commands.tick(publisher, now_us))
             if (port := self._ports.get(publisher.key)) is not None and port.leaves_us is not None:
                 self._let_leave(port, publisher)
-            if not publisher.connected and publisher.expires_at_us <= now_us:
+            if not publisher.connected and publisher.expires_at_us <= now_us and not self._may_be_elsewhere(publisher, now_us):
                 self._forget(publisher, lost=True)
 
     def tell(self, key: str, message: ToPublisher) -> None:
@@ -269,6 +271,10 @@ class Publishers:
         if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all:
             text = f"publisher {publisher.key} said nothing for {silent_us // 1_000} ms; one that said hello pings at each heartbeat"
             port.end(Fault(Reason.PEER_SILENT, text))
+
+    def _may_be_elsewhere(self, publisher: PublisherRecord, now_us: int) -> bool:
+        longest_us = publisher.expires_at_us + self._config.device_lease_us - self.lease_us
+        return now_us < longest_us and not publisher.by_hand and self.is_cut_off()
 
     def _plug(self, port: PublisherPort, publisher: PublisherRecord) -> None:
         port.publisher = publisher

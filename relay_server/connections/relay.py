@@ -208,12 +208,15 @@ class Relay:
 
     @property
     def in_cluster(self) -> bool:
-        """Whether the relay is in a cluster: a stale session is then handed over if its device returns with another relay's token."""
+        """Whether the relay is in a cluster: a stale session is then handed over if its device returns with another relay's token, and
+        publishers of a device that comes from another relay may be away for longer, as they may wait for the backplane."""
         return self._devices.stale is not None
 
     @in_cluster.setter
     def in_cluster(self, value: bool) -> None:
         self._devices.stale = self.hand_over if value else None
+        away_us = (self.config.publisher_lease_us, self.config.device_lease_us)
+        self._reports.publishers_away_us = max(away_us) if value else self.config.publisher_lease_us
 
     def hand_over(self, device_id: str, why: str) -> None:
         """Release a device that is now at another relay. The streams of its conversations' publishers end; they reconnect to it there."""

@@ -46,6 +46,8 @@ class DeviceReports:
         self._config = config
         self._limits = limits
         self._random_bytes = random_bytes
+        self.publishers_away_us = config.publisher_lease_us
+        """How long publishers of an adopted device may be away."""
         self.draining = False
         """If True, no stream is accepted."""
         self._retention = Retention(config.retention_us, config.retention_bytes)
@@ -97,7 +99,7 @@ class DeviceReports:
             gone = known.closed if known is not None else {}
             cursors = [cursor for cursor in hello.cursors if cursor.conversation_id not in gone]
             notices_us = self._config.peer_timeout_us  # the longest time for a publisher to notice the loss of the other relay
-            session.adoption.begin(hello.session_token, cursors, now_us + notices_us + self._config.publisher_lease_us)
+            session.adoption.begin(hello.session_token, cursors, now_us + notices_us + self.publishers_away_us)
         if known is not None:
             session.inherit(known)
             effects += self._end(known, "replaced")

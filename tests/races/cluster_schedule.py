@@ -223,7 +223,7 @@ class ClusterSchedule:
     def _trouble(self, kind: str) -> None:
         """Inject one fault at a time; clients continue meanwhile."""
         self.cuts += 1
-        name, seconds = self.chance.choice(sorted(self.nodes)), self.chance.choice((0.1, 0.5, 1.0, 2.5))
+        name, seconds = self.chance.choice(sorted(self.nodes)), self.chance.choice((0.1, 0.5, 1.0, 2.5, 12.0))
         task = self._do({"kill": self._kill, "part": self._part, "cut off": self._cut_off, "lose": self._lose}[kind](name, seconds))
         self._troubles.add(task)
         task.add_done_callback(self._troubles.discard)

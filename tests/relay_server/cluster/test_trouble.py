@@ -11,14 +11,14 @@ from tests.relay_server.cluster.small_cluster import more, small_cluster, speaki
 
 
 async def test_lost_messages_cost_nothing() -> None:
-    """One message in 200 is lost: the gap ends the tunnel, and everything continues in a new one."""
+    """One message in 50 is lost until three are: the gap ends the tunnel, and everything continues in a new one."""
     async with asyncio.timeout(50), small_cluster() as cluster, speaking(cluster, door="a", home="b") as device:
-        await more(device, 100, within_s=5)
-        cluster.bus.lost_share = 0.005
-        await asyncio.sleep(2.0)
+        await more(device, 100, within_s=20)
+        cluster.bus.lost_share = 0.02
+        while cluster.bus.vanished < 3:  # noqa: ASYNC110 - the time that this takes depends on the machine's load
+            await asyncio.sleep(0.02)
         cluster.bus.lost_share = 0.0
-        await more(device, 100, within_s=10)
-        assert cluster.bus.vanished > 0
+        await more(device, 100, within_s=20)
 
 
 async def test_slow_messages_keep_their_order() -> None:

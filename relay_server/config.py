@@ -183,6 +183,11 @@ class RelayConfig:
     )
     cluster_name: str = setting("avatar-relay", takes.text("NAME"), "name of the cluster, the prefix of its subjects")
     cluster_relay: str = setting("", takes.text("NAME"), "this relay's name in the cluster; empty: the machine's, with random characters")
+    cluster_address: str = setting(
+        "",
+        takes.text("HOST:PORT"),
+        "this relay's address as in the lists of devices, which a relay that drains sends to it; empty: that of listen",
+    )
     cluster_secret_file: Path | None = setting(
         None, takes.path(), "file with a secret of at least 32 bytes, the same at all relays of the cluster"
     )
@@ -238,6 +243,8 @@ class RelayConfig:
         for name in ("cluster_name", "cluster_relay"):
             if (value := getattr(self, name)) and (not is_valid_id(value) or "." in value):
                 raise ConfigError(f"{name}: {value[:80]!r} cannot be a name; it takes {ID_RULE}, without dots")
+        if self.cluster_address:
+            split_address(self.cluster_address, "cluster_address")
         if self.cluster_nats and self.cluster_secret_file is None:
             raise ConfigError("cluster_secret_file: a relay of a cluster needs one; `openssl rand -out FILE 32` makes it")
 

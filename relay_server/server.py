@@ -173,7 +173,8 @@ class RelayServer:
     async def drain(self, grace_us: int | None = None) -> None:
         """Take the relay out of service: NOT_SERVING at once, conversations finish within the grace, then all streams end."""
         await self._listeners.tell_health(NOT_SERVING)
-        left = await self.relay.drain(grace_us, hand_over=self._cluster is not None)
+        elsewhere = () if self._cluster is None else await self._cluster.addresses_elsewhere()
+        left = await self.relay.drain(grace_us, hand_over=self._cluster is not None, elsewhere=elsewhere)
         if left:
             logger.warning("%d conversations were cut off by the end of the grace", left)
         await self._listeners.stop(STREAMS_END_US / 1e6)

@@ -176,7 +176,9 @@ class DeviceLink:
         """Choose the relay of the next attempt; returns the minimum wait before it, in seconds."""
         stay = (end.welcomed and not end.drains) or end.verdict in (RetryDecision.STAND_BACK, RetryDecision.STOPPED)
         asked_s = max(end.wait_at_least_s, end.foreign_wait_s(eager=self._attempts.is_eager))
-        return self._relays.ended(self._clocks.monotonic_us(), asked_s, stay=stay, refused=end.verdict is RetryDecision.FINAL)
+        sent_to = end.sent_to if end.drains else ""
+        is_final = end.verdict is RetryDecision.FINAL
+        return self._relays.ended(self._clocks.monotonic_us(), asked_s, stay=stay, refused=is_final, sent_to=sent_to)
 
     # --- one stream ------------------------------------------------------------------------------------------------
 
@@ -188,7 +190,8 @@ class DeviceLink:
             if end is None:
                 end = await self._stay(call, stop)
         welcomed = self._welcomed_time_us is not None
-        return replace(end, welcomed=welcomed, retry_after_ms=self._goaway.retry_after_ms, goaway_reason=self._goaway.reason)
+        said = self._goaway
+        return replace(end, welcomed=welcomed, retry_after_ms=said.retry_after_ms, goaway_reason=said.reason, sent_to=said.address)
 
     async def _shake_hands(self, call: AttachCall, stop: asyncio.Event) -> StreamEnd | None:
         """Send hello and wait for welcome; returns how the stream ended, or None on success."""

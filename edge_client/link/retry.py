@@ -53,6 +53,8 @@ class StreamEnd:
     fault: Fault | None = None
     retry_after_ms: int = 0
     goaway_reason: str = ""
+    sent_to: str = ""
+    """The relay that this one named when it ended the stream."""
     stopped: bool = False
     hopeless: bool = False
     """Rule 4."""

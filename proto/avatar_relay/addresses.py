@@ -30,6 +30,14 @@ def split_addresses(addresses: Sequence[str], name: str) -> tuple[tuple[str, int
     return tuple(split_address(address, name) for address in addresses)
 
 
+def is_wildcard(host: str) -> bool:
+    """Whether `host` stands for all addresses of a machine, as in `0.0.0.0`: no client can connect to it."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` names this machine itself: a loopback address, or `localhost`."""
     try:

@@ -212,6 +212,8 @@ class GoAway:
 
     reason: str
     retry_after_ms: int = 0
+    address: str = ""
+    """A relay that accepts the device now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from avatar_relay.addresses import is_wildcard, split_address
 from avatar_relay.messages import PublisherHello, Taken
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Take
 from relay_server.cluster.directory import DeviceDirectory, DirectoryWatcher
@@ -41,6 +42,7 @@ class Cluster:
         self._homes = Homes(relay, backplane, names, now_us)
         self._passages: set[DoorPassage] = set()
         self._operators: Take | None = None
+        self._drains = False
         self._cut_off_us: int | None = None
         """When this relay last lacked the backplane or another relay."""
         self.tasks: set[asyncio.Task[None]] = set()
@@ -55,6 +57,7 @@ class Cluster:
         await self.directory.open()
         await self._homes.open()
         await self.backplane.subscribe(self.names.publishers(self.names.relay), self._on_publisher)
+        await self.backplane.subscribe(self.names.address(self.names.relay), self._on_address)
         if self._operators is not None:
             await self.backplane.subscribe(self.names.admin(self.names.relay), self._operators)
 
@@ -99,6 +102,13 @@ class Cluster:
 
         answers = await asyncio.gather(*(ask(member) for member in members))
         return {member: answer for member, answer in zip(members, answers, strict=True) if answer is not None}
+
+    async def addresses_elsewhere(self) -> tuple[str, ...]:
+        """The addresses of the other relays that accept devices now, among those that answer: a relay of an earlier version does not."""
+        self._drains = True
+        answers = await self.ask_all(self.names.address, b"", ASK_S)
+        found = {answer.decode(errors="replace") for answer in answers.values()} - {"", self._address}
+        return tuple(sorted(found))
 
     # --- for doors: see `Ways` -------------------------------------------------------------------------------------
 
@@ -149,6 +159,16 @@ class Cluster:
     def _is_cut_off(self) -> bool:
         """Whether publishers may be at a relay that cannot reach this one, or could not until a publisher's lease ago."""
         return self._cut_off_us is not None and self._now_us() - self._cut_off_us < self._relay.config.publisher_lease_us
+
+    @property
+    def _address(self) -> str:
+        """The address at which devices reach this relay; empty if unknown."""
+        config = self._relay.config
+        return config.cluster_address or ("" if is_wildcard(split_address(config.listen, "listen", port_zero=True)[0]) else config.listen)
+
+    async def _on_address(self, message: BackplaneMessage) -> None:
+        with suppress(BackplaneError):
+            await self.backplane.publish(message.reply, b"" if self._drains else self._address.encode())
 
     async def _tick(self) -> None:
         while True:

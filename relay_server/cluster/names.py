@@ -45,6 +45,10 @@ class ClusterNames:
         """Requests of operators to a relay."""
         return f"{self.prefix}.admin.{relay.replace('.', '~')}"
 
+    def address(self, relay: str) -> str:
+        """Questions to a relay for the address at which it accepts devices now."""
+        return f"{self.prefix}.address.{relay.replace('.', '~')}"
+
     def watch(self, number: str) -> str:
         """Events for a relay whose caller watches."""
         return f"{self.prefix}.watch.{number}"

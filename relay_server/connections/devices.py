@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, repeat
 
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import IDLE_BEATS, MAX_JOINED_WITH_DEVICE
@@ -101,6 +102,8 @@ class Devices:
         """Ports of attached devices, by device id."""
         self.stale: Callable[[str, str], None] | None = None
         """Called with the id of a device that returns from another relay, and the reason why its session here is stale."""
+        self._elsewhere: Iterator[str] = repeat("")
+        """The address to which each device is sent when the relay drains; empty: unknown."""
         self._late_us = 0
         """How late this program was in about the last second, in µs."""
         self._phase = 0.0
@@ -204,8 +207,9 @@ class Devices:
             port.session = None
             port.give_way(f"device {device_id}")
 
-    def go_away(self) -> None:
-        """Notify all devices that the relay is draining."""
+    def go_away(self, elsewhere: Sequence[str]) -> None:
+        """Notify all devices that the relay is draining. When their streams end, they are sent to these addresses in turn."""
+        self._elsewhere = cycle(elsewhere or ("",))
         for port in self.ports.values():
             if port.session is not None:
                 port.session.outbox.put(GoAway("drain", RETRY_AFTER_MS))
@@ -215,12 +219,17 @@ class Devices:
         """End the streams of devices without a conversation."""
         for port in self.ports.values():
             if port.session is not None and not port.session.deliveries:
-                port.end(fault)
+                self._send_away(port, fault)
 
     def end_all(self, fault: Fault) -> None:
         """End all streams."""
         for port in self.ports.values():
-            port.end(fault)
+            self._send_away(port, fault)
+
+    def _send_away(self, port: DevicePort, fault: Fault) -> None:
+        if not port.ended and (address := next(self._elsewhere)):
+            port.farewell = GoAway("drain", RETRY_AFTER_MS, address)
+        port.end(fault)
 
     # --- within ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_JOINED_REQUESTS, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES
@@ -145,15 +145,16 @@ class Relay:
         self.publishers.tick()
         self.observer.tick()
 
-    async def drain(self, grace_us: int | None = None, *, hand_over: bool = False) -> int:
+    async def drain(self, grace_us: int | None = None, *, hand_over: bool = False, elsewhere: Sequence[str] = ()) -> int:
         """Accept no new conversations, let the others finish within the grace, then end all streams; returns how many were left.
 
         The publishers of those are notified, and may reopen them at another relay. The time for streams to close
-        (`STREAMS_END_US`) is part of the grace. `hand_over`: end each device's stream once it has no conversation, as other relays take it.
+        (`STREAMS_END_US`) is part of the grace. `hand_over`: end each device's stream once it has no conversation, as other relays take it;
+        `elsewhere`: their addresses.
         """
         self._opener.draining = self._reports.draining = True
         self.publishers.go_away()
-        self._devices.go_away()
+        self._devices.go_away(elsewhere)
         fault = Fault(Reason.DRAINING, "the relay stops", retry_after_ms=RETRY_AFTER_MS)
         with suppress(TimeoutError):
             grace_us = self._drain_grace_us if grace_us is None else grace_us

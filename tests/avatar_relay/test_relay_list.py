@@ -52,6 +52,23 @@ def test_one_relay_alone_is_waited_for() -> None:
     assert relays.all_refused
 
 
+def test_a_relay_of_the_list_is_followed_to() -> None:
+    """A relay outside of it is not, nor one that refused or asked to wait: a hostile relay can only choose among the client's own."""
+    abc = ("a:1", "b:1", "c:1")
+    relays = first_a(abc)
+    assert relays.ended(0, 1.0, stay=False, sent_to="c:1") == 0
+    assert relays.address == "c:1"
+    relays = first_a(abc)
+    relays.ended(0, 1.0, stay=False, sent_to="evil:1")
+    assert relays.address == "b:1"
+    relays.ended(0, 1.0, stay=False, sent_to="a:1")
+    assert relays.address == "c:1"
+    relays = first_a(abc)
+    relays.ended(0, 0.0, stay=False, refused=True)
+    relays.ended(0, 0.0, stay=False, sent_to="a:1")
+    assert relays.address == "c:1"
+
+
 def test_a_refusal_is_final_when_all_refused() -> None:
     """One relay may have an old copy of the access file; a welcome resets the count."""
     relays = first_a()

@@ -98,7 +98,7 @@ TO_DEVICE: tuple[m.ToDevice, ...] = (
     VOLUME,
     m.Pong(1, 2, 3, 4, 5),
     m.ConversationError("c", FAULT, "d"),
-    m.GoAway("drain", 5),
+    m.GoAway("drain", 5, "b:2"),
     *CONTROL,
 )
 FROM_PUBLISHER: tuple[m.FromPublisher, ...] = (
@@ -113,7 +113,7 @@ TO_PUBLISHER: tuple[m.ToPublisher, ...] = (
     m.PublisherWelcome("t", LIMITS, (m.Taken(CURSOR, 1, 2, audio_only=True, ended=True),)),
     m.Opened("c", ("d", "e")),
     m.ConversationCredit("c", CREDIT),
-    m.GoAway("drain", 5),
+    m.GoAway("drain", 5, "b:2"),
     m.UnknownEvent(3, "d"),
     *COMMON,
 )

@@ -118,7 +118,7 @@ def _messages() -> list[Target]:
         fault,
         m.Volume(0.5),
     )
-    to_device = (*common, m.Welcome("t", limits, 1, 2, ("c-1",), ("c-2",)), m.Volume(0.5), m.EventAck(1), m.GoAway("x", 1), fault)
+    to_device = (*common, m.Welcome("t", limits, 1, 2, ("c-1",), ("c-2",)), m.Volume(0.5), m.EventAck(1), m.GoAway("x", 1, "b:2"), fault)
     again = m.PublishOpen(open_, ("lobby",), Cursor("c-1", 1, 2))
     from_publisher = (*common[:-1], again, m.PublisherHello("p", 1, "x", "t"), m.DeviceVolume("lobby", m.Volume(1.0)), m.Ping(1, 2))
     taken = m.PublisherWelcome("t", limits, (m.Taken(Cursor("c-1", 1, 2), 3, 4),))

@@ -92,7 +92,7 @@ SETTINGS = message(
 PING = message(m.Ping, pb.Ping, ping_id=same("id"))
 PONG = message(m.Pong, pb.Pong, ping_id=same("id"))
 LIMITS = message(m.Limits, pb.Limits)
-GOAWAY = message(m.GoAway, pb.GoAway, reason=cut_to(MAX_WORD_CHARACTERS))
+GOAWAY = message(m.GoAway, pb.GoAway, reason=cut_to(MAX_WORD_CHARACTERS), address=cut_to(MAX_TEXT_CHARACTERS))
 ERROR = message(
     m.ConversationError,
     pb.ConversationError,

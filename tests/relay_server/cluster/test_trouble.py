@@ -7,6 +7,15 @@ import random
 
 import pytest
 
+from avatar_relay import wire
+from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.names import ClusterNames
+from relay_server.config import RelayConfig
+from relay_server.connections.clocks import Clocks
+from relay_server.connections.relay import Relay
+from tests.lab.history import History
+from tests.lab.memory_backplane import MemoryBus
+from tests.lab.simulated_device import until_attached
 from tests.relay_server.cluster.small_cluster import more, small_cluster, speaking
 
 
@@ -64,6 +73,45 @@ async def test_a_device_that_changes_its_relay_takes_its_conversations_along() -
                     await asyncio.sleep(0.01)
         await more(device, 100, within_s=5)
         assert [cluster.relays[name].has("lobby") for name in "abc"].count(True) == 1
+
+
+@pytest.mark.parametrize(("named", "expected"), [("c", "c"), ("", "a"), ("stranger", "a")])
+async def test_a_relay_that_drains_sends_devices_to_relays_of_their_list(named: str, expected: str) -> None:
+    """Without an address, or with one that is not in its list, a device goes to the next relay of its list."""
+    async with asyncio.timeout(30), small_cluster() as cluster:
+        with History() as history:
+            device = cluster.device("lobby", "b", history)
+            await until_attached([device])
+            elsewhere = [cluster.addresses.get(named, "127.0.0.1:9")] if named else []
+            await cluster.relays["b"].drain(hand_over=True, elsewhere=elsewhere)
+            await until_attached([device], 2)
+            assert [name for name, relay in cluster.relays.items() if relay.has("lobby") and name != "b"] == [expected]
+            await device.kill()
+
+
+async def test_relays_that_accept_devices_tell_their_addresses() -> None:
+    """Not one that drains itself, or that listens on an address to which nobody can connect."""
+    bus, clocks = MemoryBus(), Clocks(lambda: 0, lambda: 0)
+    listens = {
+        "a": ("192.0.2.1:52000", ""),
+        "b": ("0.0.0.0:52000", ""),
+        "c": ("0.0.0.0:52000", "relay-c.example:52000"),
+        "d": ("[::1]:52000", ""),
+    }
+    parts = []
+    for name, (listen, address) in listens.items():
+        config = RelayConfig(listen=listen, insecure_listen=True, cluster_address=address)
+        relay = Relay(config, clocks, random_bytes=bytes, encode=wire.encode_payload)
+        parts.append(Cluster(relay, bus.node(name), ClusterNames("test", name), now_us=lambda: 0, random_bytes=bytes))
+        await parts[-1].start()
+    for part in parts:
+        await part.directory.tick()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert await parts[1].addresses_elsewhere() == ("192.0.2.1:52000", "[::1]:52000", "relay-c.example:52000")
+    assert await parts[0].addresses_elsewhere() == ("[::1]:52000", "relay-c.example:52000")
+    for part in parts:
+        await part.leave()
 
 
 @pytest.mark.slow

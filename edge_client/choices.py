@@ -22,8 +22,8 @@ LARGEST_SOFT = (1280, 720)
 DetailChoice = Literal["auto", "low", "high"]
 """Level of detail of the head."""
 
-HairChoice = Literal["bob", "short", "swept", "painted"]
-"""Hair style of the head."""
+HairChoice = Literal["auto", "bob", "short", "swept", "curls", "painted"]
+"""Hair style of the head; `auto` is the one that it was made with."""
 
 Latency = Literal["low", "safe"]
 """How far the buffer of a sound device may grow after underruns."""

@@ -107,7 +107,9 @@ class EdgeConfig(ClientSettings):
         takes.choice(*get_args(DetailChoice)),
         "how finely the head is drawn; auto: high on a GPU, low if pictures take too long",
     )
-    hair: HairChoice = setting("bob", takes.choice(*get_args(HairChoice)), "cut of the head's hair; painted: close to the head")
+    hair: HairChoice = setting(
+        "auto", takes.choice(*get_args(HairChoice)), "cut of a built-in head's hair; auto: the head's own; painted: close to the head"
+    )
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(
         LARGEST_SOFT, takes.size(), "largest picture drawn by the CPU (software GL, vector face); scaled up to a larger window"

@@ -17,8 +17,8 @@ class HeadLook:
     """Settings of how GLES draws the head."""
 
     detail: DetailChoice = "auto"
-    hair: HairChoice = "bob"
-    """Only for heads that accept it (`Head.takes_hair`)."""
+    hair: HairChoice = "auto"
+    """Only for heads with a hairline."""
 
 
 USUAL_LOOK = HeadLook()

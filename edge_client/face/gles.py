@@ -88,8 +88,8 @@ class GlesRenderer:
         self._lit = [program for program in (self._skin, self._sheer) if program is not None]
         self._head_buffers = HeadBuffers(head)
         self._eyes = Eyes(head, colours.eyes) if head.eyeballs is None else None
-        self._cut = CUTS[look.hair] if head.takes_hair and look.hair != "painted" else None
-        self._hair_colour, self._head = colours.hair, head
+        self._cut = CUTS.get(head.usual_cut if look.hair == "auto" else look.hair) if head.hairline is not None else None
+        self._hair_colour, self._head = colours.hair or (head.painted.hair if head.painted else None), head
         self._hair = self._grown()
         self._inside = 1.0 if head.is_built_in else 0.0  # only built-in paint has rows for the mouth, and places for creases
         GL.glActiveTexture(GL.GL_TEXTURE1)
@@ -199,7 +199,8 @@ class GlesRenderer:
         if self._cut is None:
             return None
         is_high = self._detail.level == "high"
-        return HairLocks(grow(self._head, self._cut if is_high else self._cut.coarse), self._hair_colour, is_high=is_high)
+        hair = grow(self._head, self._cut if is_high else self._cut.coarse)
+        return HairLocks(hair, self._hair_colour, curls=self._cut.shells > 0, is_high=is_high)
 
     def _fall(self) -> None:
         """Switch to the coarse level of detail."""

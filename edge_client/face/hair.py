@@ -1,7 +1,7 @@
-"""Hair as locks: ribbons that grow from a scalp of simple shape, follow a flow over it, and end in tips. Pure numpy, made once.
+"""Hair in three cuts: a sheet over the scalp, combed along guides, and loose locks upon it. Pure numpy, made once at start.
 
-The scalp is a superellipsoid fitted to the head's cap, upright below its middle. A lock advances from its root along the flow: away from
-the parting, back from the face, and down by its weight; the scalp pushes it out to its layer, and no lock falls into the face.
+A guide is a cubic curve on the unrolled scalp (`Scalp`), from a root at the parting or at the hairline to a tip. The sheet joins
+guides side by side; a lock is a narrow, raised piece of the sheet.
 """
 
 from __future__ import annotations
@@ -12,221 +12,303 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.face.head import Floats, Head
+from edge_client.face.scalp import DROP, MIDDLE_Y, Points, Scalp
 
-_Points = NDArray[np.float64]
-
-STRIPS = 5
-"""Number of parts of the strands' picture; each lock shows one of them."""
-_POWER = 2.4
-_STEP, _MOST_STEPS = 0.075, 46
-_LINE_TURN = np.radians((0, 18, 34, 46, 56, 70, 88, 105, 180))
-_LINE_Y = np.array((0.70, 0.66, 0.58, 0.45, 0.22, -0.12, -0.22, -0.55, -0.74))
-"""The hairline: its height at each turn from the front."""
+_END_TURNS = np.radians((0, 60, 80, 100, 125, 155, 180))
+_STRANDS_AROUND = 7.0
+"""How often the strands' picture is repeated around the head."""
+_TEMPLE = np.radians(66)
+_CURLS_AROUND, _BUMP, _SHELL = 2.8, 17.0, 3.7
+"""Curls: repeats of their picture for each unit of the plane, bumps for each unit, and how thin the outer shells are."""
+_ASIDE = np.array((-1.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """A style of hair, in head units."""
 
-    locks: int
-    ends_y: float
-    """Height of the tips."""
-    parting_x: float
+    ends_y: tuple[float, ...]
+    """Heights of the tips at the turns from the front `_END_TURNS`."""
+    parting_x: float | None
+    """Where hair is parted at the forehead; None if it is combed back from the hairline."""
     volume: float
-    """Distance of the outermost layer from the scalp."""
-    wide: float
-    """Width of a lock."""
-    back: float
-    """How strongly hair at the front is combed back."""
-    frames: float
-    """How strongly hair at the sides falls towards the face, over the ears."""
+    """Distance of the sheet from the scalp."""
+    quiff: float
+    """Additional distance at the forehead."""
+    hug: float
+    """How closely hair below the ears follows the neck, from 0 (it hangs straight down) to 1."""
     curl: float
     """How far tips turn in towards the neck."""
-    longest: float
-    """Length of the longest lock."""
-    rows: int = 8
-    """Number of points along a lock, from root to tip."""
+    fades: float
+    """Length over which tips get thin, as a share of the guide."""
+    loose: float
+    """How far locks stand off the sheet."""
+    lock_long: tuple[float, float]
+    """Length of the locks, as a share of the guide: the least and the greatest."""
+    shells: int = 0
+    """Number of translucent layers over tight curls, which have no strands or locks; 0 for straight hair."""
+    wide: float = 0.085
+    """Width of a lock."""
+    locks: int = 150
+    columns: int = 108
+    """Number of guides of the sheet."""
+    rows: int = 19
+    """Number of points along a guide."""
+    lock_rows: int = 10
 
     @property
     def coarse(self) -> Cut:
-        """The same cut with fewer, wider locks, for drawing by the CPU."""
-        return replace(self, locks=self.locks // 3, wide=self.wide * 1.55, rows=6)
+        """The same cut with fewer triangles, for drawing by the CPU."""
+        return replace(
+            self,
+            locks=self.locks // 6,
+            columns=34,
+            rows=9,
+            lock_rows=6,
+            volume=self.volume + 0.015,  # its facets are nearer to the scalp than its points
+            loose=self.loose * 0.4,
+            wide=self.wide * 1.4,
+            shells=min(self.shells, 1),
+        )
 
 
 CUTS = {
-    "bob": Cut(locks=330, ends_y=-0.86, parting_x=0.20, volume=0.085, wide=0.150, back=0.55, frames=0.30, curl=0.20, longest=3.2),
-    "short": Cut(locks=420, ends_y=-0.24, parting_x=0.26, volume=0.10, wide=0.120, back=0.95, frames=-0.2, curl=0.02, longest=0.62),
-    "swept": Cut(locks=360, ends_y=-0.74, parting_x=0.05, volume=0.14, wide=0.140, back=2.10, frames=-0.6, curl=0.12, longest=2.6),
+    "bob": Cut(
+        ends_y=(-0.86, -0.86, -0.84, -0.82, -0.82, -0.84, -0.84),
+        parting_x=0.20,
+        volume=0.075,
+        quiff=0.02,
+        hug=0.0,
+        curl=0.22,
+        fades=0.10,
+        loose=0.018,
+        lock_long=(0.55, 0.9),
+    ),
+    "short": Cut(
+        ends_y=(0.05, 0.02, 0.02, 0.12, -0.30, -0.52, -0.56),
+        parting_x=0.26,
+        volume=0.035,
+        quiff=0.06,
+        hug=1.0,
+        curl=0.0,
+        fades=0.25,
+        loose=0.035,
+        lock_long=(0.25, 0.5),
+    ),
+    "swept": Cut(
+        ends_y=(-0.62, -0.62, -0.62, -0.62, -0.66, -0.72, -0.74),
+        parting_x=None,
+        volume=0.040,
+        quiff=0.035,
+        hug=1.0,
+        curl=0.0,
+        fades=0.15,
+        loose=0.018,
+        lock_long=(0.35, 0.7),
+    ),
+    "curls": Cut(
+        ends_y=(-0.10, -0.10, -0.06, 0.10, -0.28, -0.46, -0.50),
+        parting_x=None,
+        volume=0.065,
+        quiff=0.0,
+        hug=1.0,
+        curl=0.0,
+        fades=0.30,
+        loose=0.016,
+        lock_long=(0.0, 0.0),
+        shells=2,
+        locks=0,
+        rows=40,
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Hair:
-    """Ribbons ready to draw; blendshapes do not move them."""
+    """Triangles ready to draw; blendshapes do not move them."""
 
     points: Floats
     """(vertices, 3)"""
     normals: Floats
-    """(vertices, 3): outwards, leaning to the sides at a ribbon's edges, as if it were round."""
+    """(vertices, 3): outwards, leaning to the sides at a lock's edges, as if it were round."""
     along: Floats
     """(vertices, 3): unit vectors towards the tip."""
     chart: Floats
     """(vertices, 2): across all strands, and from root (0) to tip (1)."""
     shade: Floats
     """(vertices,): fraction of light that passes through the layers above."""
+    cover: Floats
+    """(vertices, 2): position across a lock, -1 to 1 at its edges; and how thin hair is, 0 (solid) to 3."""
     triangles: NDArray[np.uint16]
 
 
 def grow(head: Head, cut: Cut, *, seed: int = 1) -> Hair:
-    """Grow hair for a head whose face is where the built-in one's is. Deterministic for a seed."""
+    """Make the hair of a head. Deterministic for a seed. Raises `ValueError` if the head has no hairline."""
+    if head.hairline is None:
+        raise ValueError("the head has no hairline")
     chance = np.random.default_rng(seed)
-    scalp = _Scalp.of(head)
-    turn, height = _roots(cut, chance)
-    count = len(turn)
-    roots = scalp.place(turn, height, 0.01)
-    rank = np.clip((height + 0.8) / 2.0, 0, 1) ** 1.3  # higher roots are over lower ones
-    layer = cut.volume * (0.20 + 0.80 * rank) * (1 - 0.5 * np.clip((height - 0.85) / 0.25, 0, 1)) * chance.uniform(0.92, 1.08, count)
-    paths = _fall(scalp, cut, roots, layer, chance)
-    return _ribbons(scalp, cut, paths, rank, chance)
+    comb = _Comb(Scalp.of(head), cut, head.hairline, chance.random(24), chance.random(64))
+    if cut.shells:
+        layers = np.arange(cut.shells)
+        return _joined([_sheet(comb), *(_sheet(comb, (layer + 1) * cut.loose, _SHELL + 0.25 * layer) for layer in layers)])
+    return _joined([_sheet(comb), _locks(comb, chance)])
 
 
 @dataclass(frozen=True, slots=True)
-class _Scalp:
-    centre: _Points
-    radii: _Points
-
-    @classmethod
-    def of(cls, head: Head) -> _Scalp:
-        """Fit a scalp to the top, the sides above the ears and the back of the head."""
-        points = head.points.astype(float)
-        top = points[:, 1].max()
-        band = points[(np.abs(points[:, 1] - 0.22) < 0.12) & (points[:, 2] > -1.9)]
-        wide, back, front = band[:, 0].max(), band[:, 2].min(), band[:, 2].max()
-        middle = (back + front - 0.02) / 2
-        return cls(np.array((0.0, 0.15, middle)), np.array((wide + 0.03, top - 0.15, middle - back + 0.02)))
-
-    def place(self, turn: _Points, height: _Points, off: float) -> _Points:
-        """Points at turns from the front and heights, `off` outside the scalp."""
-        up = np.clip((height - self.centre[1]) / self.radii[1], 0, 0.995)
-        ring = (1 - up**_POWER) ** (1 / _POWER)
-        flat = np.stack([np.sin(turn), np.cos(turn)], axis=1)
-        grown = ring[:, None] * self.radii[[0, 2]] + off
-        return np.stack([flat[:, 0] * grown[:, 0], height, self.centre[2] + flat[:, 1] * grown[:, 1]], axis=1)
-
-    def outward(self, points: _Points) -> _Points:
-        """Surface normals near points."""
-        part = (points - self.centre) / self.radii
-        part[:, 1] = np.maximum(part[:, 1], 0.0)
-        flat = np.hypot(part[:, 0], part[:, 2])[:, None] ** (_POWER - 2)
-        slope = part * np.concatenate([flat, np.abs(part[:, 1:2]) ** (_POWER - 2), flat], axis=1) / self.radii
-        return np.asarray(slope / np.maximum(np.linalg.norm(slope, axis=1), 1e-9)[:, None])
-
-    def depth(self, points: _Points) -> _Points:
-        """How far inside the scalp points are; negative outside. Approximate, accurate near the surface."""
-        part = np.abs((points - self.centre) / self.radii)
-        up = np.where(points[:, 1] > self.centre[1], part[:, 1], 0.0)
-        size = (np.hypot(part[:, 0], part[:, 2]) ** _POWER + up**_POWER) ** (1 / _POWER)
-        return np.asarray((1 - size) * self.radii[0])
+class _Part:
+    points: Points
+    """(strips, rows, columns, 3)"""
+    normals: Points
+    along: Points
+    chart: Points
+    shade: Points
+    cover: Points
 
 
-def _roots(cut: Cut, chance: np.random.Generator) -> tuple[_Points, _Points]:
-    """Turns and heights of the roots: evenly over the scalp, and one conspicuous row each along the hairline and the parting."""
-    spread = np.arange(cut.locks) + 0.5
-    turn = (spread * 2.39996) % (2 * np.pi) - np.pi
-    line = np.interp(np.abs(turn), _LINE_TURN, _LINE_Y)
-    height = line + (1.16 - line) * (spread / cut.locks) ** 0.85
-    rim = np.linspace(-2.2, 2.2, cut.locks // 5)
-    rim_height = np.interp(np.abs(rim), _LINE_TURN, _LINE_Y) + chance.uniform(0.0, 0.05, len(rim))
-    turn, height = np.concatenate([turn, rim]), np.concatenate([height, rim_height])
-    high = height > cut.ends_y + 0.15
-    turn, height = turn[high], height[high]
-    order = np.argsort(-height)  # the outermost are drawn first, so that hidden fragments are not shaded
-    return turn[order] + chance.normal(0, 0.02, len(order)), height[order]
+class _Comb:
+    """Guides over a scalp: `surface` maps the position `s` across all guides, and `t` along them, to space."""
+
+    def __init__(self, scalp: Scalp, cut: Cut, hairline: Floats, waves: Points, ends: Points) -> None:
+        self.scalp, self.cut = scalp, cut
+        turn = np.arctan2(hairline[:, 0], hairline[:, 2] - scalp.centre_z)
+        order = np.argsort(turn)
+        self._line_turn, self._line_far = turn[order], scalp.far_at(turn[order], hairline[order, 1].astype(float))
+        self._waves, self._ends = waves, ends
+
+    def surface(self, s: Points, t: Points, lift: Points) -> Points:
+        """Positions in space for arrays of the same shape; `lift` is added to the distance from the scalp."""
+        cut, edge, plane = self.cut, np.minimum(s, 1 - s), self.plane(s, t)
+        far, turn = np.hypot(plane[..., 0], plane[..., 1]), np.arctan2(plane[..., 0], plane[..., 1])
+        ahead = _smooth(np.cos(turn), 0.0, 0.7) * _smooth(far, 1.1, 0.85)
+        if cut.parting_x is not None:  # the edge of the sheet is the hairline
+            near = _smooth(edge, 0.16, 0.0) * _smooth(np.abs(turn), _TEMPLE, _TEMPLE - 0.3)
+            kept = far + near * np.maximum(0.0, self._line(np.abs(turn)) - 0.015 - far)
+            plane, far = plane * (kept / np.maximum(far, 1e-9))[..., None], kept
+        flat = ahead * _smooth(edge, 0.14, 0.0) if cut.parting_x is not None else np.zeros_like(s)
+        rise = _smooth(t, -0.04, 0.14 if cut.shells else 0.30) * (1 - 0.9 * flat)
+        if cut.shells:
+            bent = plane[..., 1] * _BUMP + 3 * _wavy(plane[..., 0] * 5, self._ends)
+            bumps = _wavy(plane[..., 0] * _BUMP + 9, self._waves) + _wavy(bent, self._ends)
+            wave = (bumps - 1) * 0.020 * _smooth(t, 0.0, 0.1)
+        else:
+            wave = (_wavy(s * 24, self._waves) - 0.5) * 0.030 * _smooth(t, 0.05, 0.6)
+        tuck = cut.curl * np.clip((far - 1.28) / 0.41, 0, 1) ** 2
+        quiff = cut.quiff * ahead * (1 - flat) * _smooth(t, 0.0, 0.16) * _smooth(t, 0.75, 0.25)
+        off = (cut.volume * (0.6 + 0.4 * _smooth(far, 0.2, 0.9)) + wave) * rise + quiff + lift * (1 - 0.7 * flat) - tuck + 0.008
+        return self.scalp.place(plane, off, cut.hug)
+
+    def plane(self, s: Points, t: Points) -> Points:
+        """Positions on the unrolled scalp, (…, 2)."""
+        corners, w = self._guides(s), ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+        return np.asarray(sum(w_of[..., None] * corner for w_of, corner in zip(w, corners, strict=True)))
+
+    def _guides(self, s: Points) -> tuple[Points, Points, Points, Points]:
+        cut, across, side = self.cut, np.abs(2 * s - 1), np.where(s < 0.5, 1.0, -1.0)
+        if cut.parting_x is None:
+            start, turn = side * across * _TEMPLE, side * (np.pi - across * np.radians(66))
+            root = _polar(start, self._line(np.abs(start)))
+            second = root + np.stack([0.10 * side * across, -0.50 + 0.12 * across], axis=-1)
+            third = _polar(turn, 0.96 - 0.06 * across)
+        else:
+            turn = side * (np.pi - across**0.85 * (np.pi - _TEMPLE + 0.10))
+            at = float(np.arctan2(cut.parting_x, self.scalp.radii[2] * 0.8))
+            front = _polar(np.array(at), self._line(np.array(at)))
+            crown = np.array((front[0] * 0.5, -0.26))
+            where = np.clip((across - 0.28) / 0.72, 0, 1)[..., None]
+            root = crown + (front - crown) * where + (0.022 - 0.017 * where) * _polar(turn, np.ones_like(s))
+            third = _polar(turn * 0.96, np.full_like(s, 0.90))
+            way = third - root
+            way = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
+            second = root + 0.34 * (way * (1 - where) + np.stack([side, np.zeros_like(s)], axis=-1) * where)
+        ends = np.interp(np.abs(turn), _END_TURNS, cut.ends_y) + 0.05 * (_wavy(s * 64, self._ends) - 0.5)
+        return root, second, third, _polar(turn, 1 + (MIDDLE_Y - ends) / DROP)
+
+    def _line(self, turn: Points) -> Points:
+        return np.interp(turn, self._line_turn, self._line_far)
 
 
-def _fall(scalp: _Scalp, cut: Cut, roots: _Points, layer: _Points, chance: np.random.Generator) -> list[_Points]:
-    """Trace the path of each lock; lengths vary."""
-    place, way = roots.copy(), scalp.outward(roots) * 0.1
-    steps, ends = [place.copy()], cut.ends_y + chance.normal(0, 0.035, len(roots))
-    length = cut.longest * chance.uniform(0.85, 1.08, len(roots))
-    sway = chance.normal(0, 0.16, (len(roots), 3))
-    lives = np.full(len(roots), len(steps))
-    alive = np.ones(len(roots), bool)
-    for step in range(_MOST_STEPS):
-        way = 0.55 * way + _flow(cut, place) + 0.30 * sway * np.sin(step * 0.55 + np.arange(len(roots)))[:, None]
-        outward = scalp.outward(place)
-        way -= outward * ((way * outward).sum(1) * 0.8)[:, None]
-        way /= np.maximum(np.linalg.norm(way, axis=1), 1e-9)[:, None]
-        place = place + _STEP * way
-        lift = layer * min(1.0, 0.35 + 0.22 * step)
-        curl = cut.curl * np.clip((-0.25 - place[:, 1]) / 0.6, 0, 1) ** 2
-        deep = scalp.depth(place) + lift - curl
-        place += scalp.outward(place) * deep[:, None] * np.where(deep > 0, 1.0, 0.8)[:, None]
-        place = _out_of_the_face(scalp, place)
-        alive &= (place[:, 1] > ends) & ((step + 1) * _STEP < length)
-        steps.append(place.copy())
-        lives = np.where(alive, step + 2, lives)
-    way_of = np.stack(steps, axis=1)
-    return [way_of[lock, : max(4, lives[lock])] for lock in range(len(roots))]
+def _sheet(comb: _Comb, lift: float = 0.0, thin_by: float = 0.0) -> _Part:
+    cut = comb.cut
+    s, t = np.meshgrid(np.linspace(0, 1, cut.columns), np.linspace(0, 1, cut.rows) ** 0.92, indexing="ij")
+    points = comb.surface(s, t, np.full_like(s, lift))
+    across, along = np.gradient(points, axis=0), _unit(np.gradient(points, axis=1))
+    outward = _unit(points - (0.0, -0.1, comb.scalp.centre_z))
+    normals = np.cross(along, across)
+    normals *= np.sign((normals * outward).sum(-1, keepdims=True))
+    normals = _unit(_unit(normals) + 0.35 * outward)
+    edge = np.where((s == 0) | (s == 1), 1.0, 0.0)
+    roots = 0.0 if cut.parting_x is not None else 1.6
+    thin = thin_by + roots * _smooth(t, 0.10, 0.0) + 2.6 * np.clip((t - 1 + cut.fades) / cut.fades, 0, 1)
+    shade = _shade(t)
+    chart = comb.plane(s, t) * _CURLS_AROUND + lift * 7 if cut.shells else np.stack([s * _STRANDS_AROUND, t], axis=-1)
+    return _Part(*(part[None].swapaxes(1, 2) for part in (points, normals, along, chart, shade, np.stack([edge, thin], axis=-1))))
 
 
-def _flow(cut: Cut, place: _Points) -> _Points:
-    x, y, z = place.T
-    top = np.clip((y - 0.35) / 0.55, 0, 1)
-    front = np.clip((z + 0.75) / 0.6, 0, 1) * np.clip((y - 0.25) / 0.4, 0, 1)
-    off = x - cut.parting_x * np.clip((z + 1.1) / 1.0, 0, 1)
-    side = np.copysign(np.maximum(np.abs(np.tanh(off / 0.07)), 0.7), off)
-    behind = np.clip((-0.75 - z) / 0.4, 0, 1)
-    beside = np.clip((0.45 - y) / 0.4, 0, 1) * np.clip((z + 1.15) / 0.3, 0, 1)
-    ahead = cut.frames * beside - cut.back * front - 0.5 * top * behind
-    return np.stack([side * top * (1 - 0.6 * behind), -0.45 - 0.75 * (1 - top), ahead], axis=1)
+def _locks(comb: _Comb, chance: np.random.Generator) -> _Part:
+    cut, count = comb.cut, comb.cut.locks
+    middle = (np.arange(count) + chance.random(count)) / count * 0.97 + 0.015
+    long = chance.uniform(*cut.lock_long, count)
+    start = chance.random(count) ** 1.5 * (1.03 - long)
+    part = np.linspace(0, 1, cut.lock_rows)
+    t = start[:, None] + long[:, None] * part
+    bump = cut.loose * chance.uniform(0.4, 1.0, (count, 1)) * np.sin(np.pi * np.clip(part, 0, 0.9) / 0.9) ** 0.7 + 0.004
+    s = np.broadcast_to(middle[:, None], t.shape)
+    reach = np.linalg.norm(comb.surface(s + 0.004, t, bump) - comb.surface(s - 0.004, t, bump), axis=-1) / 0.008
+    half = np.minimum(cut.wide / 2 * chance.uniform(0.6, 1.2, (count, 1)) / np.maximum(reach, 0.3), 0.05)
+    half = half * np.interp(part, (0, 0.2, 0.7, 1), (0.55, 1.0, 0.9, 0.35))
+    drift = chance.normal(0, 0.012, (count, 1)) * part**2
+    s3 = np.clip((s + drift)[..., None] + half[..., None] * _ASIDE, 0, 1)
+    t3, bump3 = np.broadcast_to(t[..., None], s3.shape), bump[..., None] * np.array((0.75, 1.0, 0.75))
+    points = comb.surface(s3, t3, np.broadcast_to(bump3, s3.shape))
+    along = _unit(np.gradient(points, axis=1))
+    aside = _unit(points[:, :, 2] - points[:, :, 0])[:, :, None]
+    outward = np.cross(along, aside)
+    outward *= np.sign((outward * (points - (0.0, -0.1, comb.scalp.centre_z))).sum(-1, keepdims=True))
+    normals = _unit(_unit(outward) + 0.5 * _ASIDE[:, None] * aside)
+    thin = np.interp(part, (0, 0.12, 0.75, 1), (1.6, 0.0, 0.0, 2.6))
+    cover = np.stack([np.broadcast_to(_ASIDE, s3.shape), np.broadcast_to(thin[:, None], s3.shape)], axis=-1)
+    shade = np.broadcast_to(chance.uniform(0.95, 1.06, (count, 1, 1)) * _shade(t)[..., None], s3.shape)
+    chart = np.stack([s3 * _STRANDS_AROUND + chance.random((count, 1, 1)), t3], axis=-1)
+    return _Part(points, normals, np.broadcast_to(along, points.shape), chart, shade, cover)
 
 
-def _out_of_the_face(scalp: _Scalp, place: _Points) -> _Points:
-    """Move points that are in front of the face back around the head's axis, by the face's width at their height."""
-    x, z = place[:, 0], place[:, 2] - scalp.centre[2]
-    turn, far = np.arctan2(x, z), np.hypot(x, z)
-    least = np.interp(place[:, 1], (-0.9, -0.1, 0.35, 0.62, 0.80), np.radians((58, 60, 56, 34, 0)))
-    kept = np.where(np.abs(turn) < least, np.copysign(least, turn), turn)
-    return np.stack([far * np.sin(kept), place[:, 1], scalp.centre[2] + far * np.cos(kept)], axis=1)
+def _shade(t: Points) -> Points:
+    return np.interp(t, (0, 0.12, 0.6, 1), (0.66, 0.92, 1.0, 0.82))
 
 
-def _ribbons(scalp: _Scalp, cut: Cut, paths: list[_Points], rank: _Points, chance: np.random.Generator) -> Hair:
-    part = np.linspace(0, 1, cut.rows) ** 1.2
-    middle = np.stack([_resampled(path, part) for path in paths])  # (locks, rows, 3)
-    along = np.gradient(middle, axis=1)
-    along /= np.maximum(np.linalg.norm(along, axis=2, keepdims=True), 1e-9)
-    outward = scalp.outward(middle.reshape(-1, 3)).reshape(middle.shape)
-    tilt = chance.normal(0, 0.09, (len(paths), 1, 1))
-    across = np.cross(along, outward)
-    across /= np.maximum(np.linalg.norm(across, axis=2, keepdims=True), 1e-9)
-    outward = np.cross(across, along)
-    across, outward = across * np.cos(tilt) + outward * np.sin(tilt), outward * np.cos(tilt) - across * np.sin(tilt)
-    wide = cut.wide * chance.uniform(0.75, 1.25, (len(paths), 1)) * np.interp(part, (0, 0.12, 0.55, 0.85, 1), (0.22, 0.85, 1.0, 0.72, 0.10))
-    half = across * (wide / 2)[..., None]
-    points = np.stack([middle - half, middle + half], axis=2)
-    lean = np.stack([outward - 0.75 * across, outward + 0.75 * across], axis=2)
-    lean /= np.linalg.norm(lean, axis=3, keepdims=True)
-    strip = chance.integers(0, STRIPS, (len(paths), 1, 1))
-    charts = np.stack(np.broadcast_arrays((strip + np.array((0.0, 1.0))) / STRIPS, part[None, :, None]), axis=3)
-    shade = (0.42 + 0.58 * rank)[:, None] * np.interp(part, (0, 0.15, 0.8, 1), (0.78, 1.0, 1.0, 0.86))
-    corner = (np.arange(len(paths)) * 2 * cut.rows)[:, None, None] + (np.arange(cut.rows - 1) * 2)[None, :, None]
-    tris = np.concatenate([corner + np.array((0, 1, 2)), corner + np.array((1, 3, 2))], axis=1).reshape(-1, 3)
-    return Hair(
-        points=_flat(points),
-        normals=_flat(lean),
-        along=_flat(np.repeat(along, 2, axis=1)),
-        chart=_flat(charts),
-        shade=np.repeat(shade, 2, axis=1).ravel().astype(np.float32),
-        triangles=tris.astype(np.uint16),
-    )
+def _joined(parts: list[_Part]) -> Hair:
+    tris, first = [], 0
+    for part in parts:
+        strips, rows, columns = part.shade.shape
+        corner = np.arange(strips * rows * columns).reshape(strips, rows, columns)[:, :-1, :-1].ravel() + first
+        tris += [corner[:, None] + np.array(way) for way in ((0, 1, columns), (1, columns + 1, columns))]
+        first += strips * rows * columns
+    names = ("points", "normals", "along", "chart", "cover")
+    flat = {name: np.concatenate([_flat(getattr(part, name)) for part in parts]) for name in names}
+    shade = np.concatenate([part.shade.ravel() for part in parts]).astype(np.float32)
+    return Hair(**flat, shade=shade, triangles=np.concatenate(tris).astype(np.uint16))
 
 
-def _flat(array: _Points) -> Floats:
+def _flat(array: Points) -> Floats:
     return array.reshape(-1, array.shape[-1]).astype(np.float32)
 
 
-def _resampled(path: _Points, part: _Points) -> _Points:
-    """Resample a path at evenly spaced positions."""
-    far = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    return np.stack([np.interp(part * far[-1], far, path[:, axis]) for axis in range(3)], axis=1)
+def _polar(turn: Points, far: Points) -> Points:
+    return np.stack([np.sin(turn) * far, np.cos(turn) * far], axis=-1)
+
+
+def _unit(vectors: Points) -> Points:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9))
+
+
+def _smooth(value: Points, zero: float, one: float) -> Points:
+    part = np.clip((value - zero) / (one - zero), 0, 1)
+    return np.asarray(part * part * (3 - 2 * part))
+
+
+def _wavy(at: Points, values: Points) -> Points:
+    """Smooth random numbers, 0 to 1, that change once per unit of `at`."""
+    cell = np.floor(at).astype(int)
+    part = at - cell
+    part = part * part * (3 - 2 * part)
+    return np.asarray(values[cell % len(values)] * (1 - part) + values[(cell + 1) % len(values)] * part)

@@ -10,12 +10,14 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.cast import ASSETS, DEFAULT_HEAD, head_file
+from edge_client.choices import HairChoice
 from edge_client.colours import Painted
 from edge_client.errors import AssetError
 
@@ -81,8 +83,10 @@ class Head:
     painted: Painted | None
     """Description of its paint, if its colours can be changed."""
     is_built_in: bool
-    takes_hair: bool
-    """Whether the cuts of `edge_client.face.hair` fit it."""
+    hairline: Floats | None
+    """(n, 3): points from the middle of the forehead to the left temple; None if the cuts of `edge_client.face.hair` do not fit it."""
+    usual_cut: str
+    """The cut it was made with."""
 
 
 def load_head(path: Path | None = None) -> Head:
@@ -100,7 +104,7 @@ def load_head(path: Path | None = None) -> Head:
             raise ValueError(f"it unpacks to {unpacked} bytes, at most {MAX_BYTES} are read")
         with np.load(io.BytesIO(packed), allow_pickle=False) as loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-        return _head_from(arrays, is_built_in=is_built_in, takes_hair=file == head_file(DEFAULT_HEAD))
+        return _head_from(arrays, is_built_in=is_built_in)
     except (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         advice = "reinstall, or bake it with scripts/assets/bake_head" if is_built_in else "make it again with edge-client import-head"
         raise AssetError(f"the head {file} cannot be read ({error}); {advice}") from error
@@ -131,7 +135,7 @@ def lengthened(head: Head) -> Head:
     )
 
 
-def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool, takes_hair: bool) -> Head:
+def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool) -> Head:
     if tuple(str(name) for name in arrays["names"]) != ARKIT_NAMES:
         raise ValueError("it has other blendshapes than ARKit's 52")
     count = len(arrays["points"])
@@ -176,8 +180,16 @@ def _head_from(arrays: dict[str, NDArray[np.generic]], *, is_built_in: bool, tak
         paint_high=float(arrays["paint_high"].astype(np.float32)) if "paint_high" in arrays else _PAINT_HIGH,
         painted=_painted(arrays),
         is_built_in=is_built_in,
-        takes_hair=takes_hair,
+        hairline=arrays["hairline"].astype(np.float32) if "hairline" in arrays else None,
+        usual_cut=_usual_cut(arrays),
     )
+
+
+def _usual_cut(arrays: dict[str, NDArray[np.generic]]) -> str:
+    cut = str(arrays["usual_cut"]) if "usual_cut" in arrays else "painted"
+    if cut not in get_args(HairChoice):
+        raise ValueError(f"it has an unknown haircut, {cut[:20]!r}")
+    return cut
 
 
 def _painted(arrays: dict[str, NDArray[np.generic]]) -> Painted | None:
@@ -211,6 +223,7 @@ def _check(arrays: dict[str, NDArray[np.generic]], count: int) -> None:
         "triangles": (len(arrays["triangles"]), 3),
         **{name: (len(arrays[name]),) for name in ("paint", "regions") if name in arrays},
         **{name: (2, 3) for name in ("painted",) if name in arrays},
+        **{name: (max(2, len(arrays[name])), 3) for name in ("hairline",) if name in arrays},
     }
     for name, shape in wanted.items():
         if arrays[name].shape != shape:

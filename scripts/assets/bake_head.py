@@ -100,7 +100,8 @@ def bake(source: Source, person: Person, sky: Floats) -> dict[str, NDArray[np.ge
     roots = _lash_roots(source, lash_quads)
     painted = paint(Skin(points, uvs, fine.tris, source.masks, points[roots], _seal_line(source, fine.tris)), person)
     lashes = _lash_part(mesh, lash_quads, roots, points)
-    return _pack(source, [*parts, lashes], painted)
+    hair = {"hairline": _hairline(source, fine.tris, person).astype(np.float32), "usual_cut": np.array(person.usual_cut)}
+    return {**_pack(source, [*parts, lashes], painted), **hair}
 
 
 def _body(source: Source) -> NDArray[np.bool_]:
@@ -240,6 +241,19 @@ def _drawn_through(spots: Floats, step: float) -> Floats:
     across = np.arange(spots[:, 0].min(), spots[:, 0].max(), step)
     weight = np.exp(-(((across[:, None] - spots[None, :, 0]) / 0.018) ** 2)) + 1e-12
     return np.asarray(np.concatenate([across[:, None], (weight @ spots[:, 1:]) / weight.sum(1, keepdims=True)], axis=1))
+
+
+def _hairline(source: Source, tris: Ints, person: Person) -> Floats:
+    """Points along the hairline of the left side, from the middle of the forehead to the temple, (n, 3)."""
+    depth, places, points = hair_depth(source.guided, person.cut), source.guided, source.mesh.points
+    edges = np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]])
+    cross = edges[(depth[edges[:, 0]] < 0) & (depth[edges[:, 1]] >= 0) & (places[edges][..., 1].min(1) > 0.0)]
+    part = (depth[cross[:, 0]] / (depth[cross[:, 0]] - depth[cross[:, 1]]))[:, None]
+    spots = points[cross[:, 0]] * (1 - part) + points[cross[:, 1]] * part
+    spots[:, 0] = np.abs(spots[:, 0])
+    turn = np.degrees(np.arctan2(spots[:, 0], spots[:, 2] + 0.7))
+    near = np.exp(-(((np.arange(0, 66, 5)[:, None] - turn) / 4) ** 2))
+    return np.asarray(near @ spots / near.sum(1, keepdims=True))
 
 
 def _eye_radius(source: Source) -> float:

@@ -121,7 +121,7 @@ def _cast() -> Picture:
     ]
     tiles: list[Picture] = []
     for name, colours in CAST.items():
-        renderer = _open("gles", (720, 720), colours, "painted", name)
+        renderer = _open("gles", (720, 720), colours, head=name)
         tiles += [_draw(renderer, pose)[:, 60:660] for pose in poses]
         renderer.close()
     return _grid(tiles, len(poses), (250, 300))
@@ -139,14 +139,15 @@ def _colours() -> Picture:
 
 
 def _hair() -> Picture:
-    """The haircuts, from the front and from the side."""
+    """All haircuts on all heads, turned to the side."""
     tiles: list[Picture] = []
-    hairs: tuple[HairChoice, ...] = ("bob", "short", "swept", "painted")
-    for hair in hairs:
-        renderer = _open("gles", (640, 640), hair=hair)
-        tiles += [_draw(renderer, pose) for pose in (_pose(mouthSmile=0.3), _pose(mouthSmile=0.3, head=(0.03, -0.62, 0.0)))]
-        renderer.close()
-    return _grid(tiles, 8, (165, 165))
+    hairs: tuple[HairChoice, ...] = ("bob", "short", "swept", "curls", "painted")
+    for name, colours in CAST.items():
+        for hair in hairs:
+            renderer = _open("gles", (640, 640), colours, hair, name)
+            tiles.append(_draw(renderer, _pose(mouthSmile=0.3, head=(0.03, -0.45, 0.0))))
+            renderer.close()
+    return _grid(tiles, len(hairs), (250, 250))
 
 
 def _grid(tiles: list[Picture], across: int, size: tuple[int, int]) -> Picture:
@@ -179,7 +180,7 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
 
 
 def _open(
-    choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "bob", head: str = DEFAULT_HEAD
+    choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "auto", head: str = DEFAULT_HEAD
 ) -> Renderer:
     """An off-screen renderer; the drawn head has smooth edges, as on a GPU."""
     if choice == "gles":

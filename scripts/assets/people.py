@@ -62,6 +62,8 @@ class Person:
     """Weights of MakeHuman's targets, mixed into the base mesh."""
     palette: PaintColours
     cut: Cut = field(default_factory=Cut)
+    usual_cut: str = "bob"
+    """The modelled cut that is drawn unless another one is chosen (`edge_client.face.hair.CUTS`)."""
     scale: float = 1.0
     """Factor on the size that MakeHuman produces, so that all heads fill the picture equally."""
     smile: float = 0.13
@@ -129,6 +131,7 @@ CAST = (
             lash=(0.06, 0.045, 0.04),
         ),
         cut=Cut(thick=0.050, forehead=0.66, falls=0.20, recedes=0.06, temple=-0.24, lowest=-0.20, nape=-0.56, ear=1.12, strands=3.0),
+        usual_cut="curls",
         scale=0.92,
         smile=0.10,
         lids=0.25,
@@ -183,12 +186,13 @@ CAST = (
             seam=(0.47, 0.21, 0.20),
             lid=(0.720, 0.480, 0.420),
             brow=(0.520, 0.470, 0.430),
-            hair_dark=(0.420, 0.405, 0.395),
-            hair_light=(0.850, 0.830, 0.805),
+            hair_dark=(0.340, 0.328, 0.320),
+            hair_light=(0.740, 0.720, 0.700),
             shirt=(0.235, 0.255, 0.300),
             lash=(0.24, 0.19, 0.17),
         ),
         cut=Cut(thick=0.065, forehead=0.78, falls=0.20, recedes=0.16, temple=-0.28, lowest=-0.18, nape=-0.66, ear=1.08, strands=1.4),
+        usual_cut="swept",
         scale=0.93,
         smile=0.14,
         lids=0.30,

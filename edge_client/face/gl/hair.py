@@ -11,25 +11,29 @@ from edge_client.face.gl.meshes import attribute, upload, upload_texture
 from edge_client.face.gl.program import Program
 from edge_client.face.hair import Hair
 
-_STRANDS, _LONG = 256, 64
+_STRANDS, _LONG = 512, 32
+_SHEEN, _DULL = (0.50, 0.44, 0.38), (0.10, 0.09, 0.08)
 _DARK, _LIGHT = np.array((0.175, 0.105, 0.076)), np.array((0.375, 0.235, 0.160))
 
 
 class HairLocks:
     """Draws the locks of a head. Needs a current context."""
 
-    def __init__(self, hair: Hair, chosen: Colour | None, *, is_high: bool) -> None:
-        """Upload the hair. `chosen`: its colour. `is_high`: locks have soft edges, if there are several samples for each pixel."""
+    def __init__(self, hair: Hair, chosen: Colour | None, *, curls: bool, is_high: bool) -> None:
+        """Upload the hair. `chosen`: its colour. `curls`: as in its cut. `is_high`: highlights are worked out for each pixel."""
         self.program = Program("hair", is_high=is_high)
         self.program.use()
         self.program.set_integer("paint", 0)
-        self._paint = upload_texture(strands_picture(chosen), levels=True)
+        self._paint = upload_texture(curls_picture(chosen) if curls else strands_picture(chosen), levels=True, tiled=curls)
+        self.program.set_vector("sheen", np.array(_DULL if curls else _SHEEN, np.float32))
         self._array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(self._array)
-        vertices = np.concatenate([hair.points, hair.normals, hair.chart, hair.shade[:, None], hair.along], axis=1).astype(np.float32)
+        vertices = np.concatenate([hair.points, hair.normals, hair.chart, hair.shade[:, None], hair.along, hair.cover], axis=1).astype(
+            np.float32
+        )
         self._buffers = [upload(GL.GL_ARRAY_BUFFER, vertices)]
-        for place, (count, offset) in enumerate(((3, 0), (3, 3), (2, 6), (1, 8), (3, 9))):
-            attribute(place, count, 12, offset)
+        for place, (count, offset) in enumerate(((3, 0), (3, 3), (2, 6), (1, 8), (3, 9), (2, 12))):
+            attribute(place, count, 14, offset)
         self._buffers.append(upload(GL.GL_ELEMENT_ARRAY_BUFFER, hair.triangles))
         self._count = hair.triangles.size
 
@@ -44,28 +48,46 @@ class HairLocks:
         """Draw over the head drawn before; both sides are visible."""
         GL.glDisable(GL.GL_CULL_FACE)
         GL.glColorMask(True, True, True, False)
-        GL.glEnable(GL.GL_SAMPLE_ALPHA_TO_COVERAGE)  # has no effect with one sample for each pixel
+        soft = GL.GL_SAMPLE_ALPHA_TO_COVERAGE if int(GL.glGetIntegerv(GL.GL_SAMPLES)) > 1 else GL.GL_BLEND
+        GL.glEnable(soft)
         GL.glBindTexture(GL.GL_TEXTURE_2D, self._paint)
         self.program.use()
         self.program.set_matrix("turn", turn)
         GL.glBindVertexArray(self._array)
         GL.glDrawElements(GL.GL_TRIANGLES, self._count, GL.GL_UNSIGNED_SHORT, None)
-        GL.glDisable(GL.GL_SAMPLE_ALPHA_TO_COVERAGE)
+        GL.glDisable(soft)
         GL.glColorMask(True, True, True, True)
         GL.glEnable(GL.GL_CULL_FACE)
 
 
 def strands_picture(chosen: Colour | None) -> NDArray[np.uint8]:
-    """Strands side by side, RGBA, (64, 256, 4), row 0 at the roots: their colour, and the strength of the highlight. Pure."""
+    """Strands side by side, RGBA, (32, 512, 4), row 0 at the roots: their colour, and the strength of the highlight. Pure."""
     chance = np.random.default_rng(3)
-    fine, wide = chance.random(_STRANDS), chance.random(_STRANDS // 8)
-    at = np.arange(_STRANDS) / 8
-    cell = at.astype(int)
-    smooth = wide[cell] * (1 - (at - cell)) + wide[(cell + 1) % len(wide)] * (at - cell)
-    level = 0.30 * fine + 0.70 * smooth
+    fine = chance.random(_STRANDS)
+    level = 0.40 * fine + sum(share * _wide(chance, cells) for share, cells in ((0.30, _STRANDS // 4), (0.30, _STRANDS // 16)))
     along = np.linspace(0, 1, _LONG)[:, None]
-    light = np.clip(level[None, :] * 0.85 + 0.20 * along - 0.06, 0, 1)
+    light = np.clip(level[None, :] * 0.80 + 0.20 * along - 0.02, 0, 1)
     colour = (_DARK + (_LIGHT - _DARK) * light[..., None]) * factor(chosen, PAINTED_HAIR)
-    shine = np.broadcast_to(0.35 + 0.65 * fine, light.shape)
+    shine = np.broadcast_to((0.35 + 0.65 * fine) * (1 - 0.5 * min(1.0, float(colour.mean()))), light.shape)
     pixels = np.concatenate([colour, shine[..., None]], axis=2) * 255
     return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
+
+
+def curls_picture(chosen: Colour | None) -> NDArray[np.uint8]:
+    """Tight curls, RGBA, (128, 128, 4): their colour, and how far each stands out. It repeats both ways. Pure."""
+    size, chance = 128, np.random.default_rng(5)
+    waves = np.fft.fftfreq(size)
+    far = np.hypot(waves[:, None], waves[None, :])
+    level = np.zeros((size, size, 1))
+    for waves_across, share in ((0.075, 0.55), (0.15, 0.45)):
+        field = np.fft.ifft2(np.fft.fft2(chance.normal(0, 1, (size, size))) * np.exp(-(((far - waves_across) / 0.03) ** 2))).real
+        level[..., 0] += share * np.clip(1 - 0.8 * np.abs(field) / field.std(), 0, 1)  # ridges along the zero lines of noise
+    colour = (_DARK * 0.7 + (_LIGHT - 0.7 * _DARK) * level * 0.8) * factor(chosen, PAINTED_HAIR)
+    return np.asarray(np.clip(np.rint(np.concatenate([colour, level], axis=2) * 255), 0, 255), np.uint8)
+
+
+def _wide(chance: np.random.Generator, cells: int) -> NDArray[np.float64]:
+    """Smooth random levels over all strands, 0 to 1, that repeat."""
+    at = np.arange(_STRANDS) * cells / _STRANDS
+    cell, levels = at.astype(int), chance.random(cells)
+    return np.asarray(levels[cell] * (1 - at + cell) + levels[(cell + 1) % cells] * (at - cell))

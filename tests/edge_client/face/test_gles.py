@@ -12,6 +12,7 @@ import pytest
 from avatar_relay.arkit import ARKIT_NAMES
 from edge_client.cast import head_file
 from edge_client.face.camera import Camera
+from edge_client.face.detail import HeadLook
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.context import is_software
 from edge_client.face.gl.eyes import lid_rims
@@ -203,7 +204,7 @@ def test_edges_are_smooth_where_asked() -> None:
 
     def sharpest_step(samples: int) -> int:
         start_sdl("offscreen", {})
-        renderer = GlesRenderer((400, 240), 0, "off-screen", samples=samples)
+        renderer = GlesRenderer((400, 240), 0, "off-screen", samples=samples, look=HeadLook(hair="painted"))
         picture = _drawn(renderer, neutral_pose()).astype(int)
         renderer.close()
         edge = np.abs(np.diff(picture[15:60, 100:200], axis=1)).sum(2).max(1)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_client.cast import CAST, head_file
 from edge_client.choices import HairChoice
 from edge_client.colours import FaceColours
 from edge_client.face.detail import HeadLook
 from edge_client.face.gles import GlesRenderer
 from edge_client.face.hair import CUTS, grow
-from edge_client.face.head import Head
+from edge_client.face.head import Floats, Head, load_head
 from edge_client.face.renderer import Picture
 from edge_client.face.window import start_sdl
 from edge_client.motion.pose import neutral_pose
 from tests.lab.face.pixels import changed_part, mouth_box
+
+
+@pytest.fixture(scope="session", params=list(CAST))
+def head_name(request: pytest.FixtureRequest) -> str:
+    """Each built-in head: most of this draws nothing."""
+    return str(request.param)
 
 
 @pytest.mark.parametrize("name", sorted(CUTS))
@@ -27,18 +34,56 @@ def test_hair_frames_the_face_and_leaves_it_free(head: Head, name: str, coarse: 
     assert np.allclose(np.linalg.norm(hair.normals, axis=1), 1, atol=1e-3)
     assert np.abs(hair.points[:, 0]).max() < 1.15
     assert hair.points[:, 1].max() < 1.40
-    assert hair.points[:, 1].min() > cut.ends_y - 0.35
+    assert hair.points[:, 1].min() > min(cut.ends_y) - 0.12
     x, y, z = hair.points.T
-    assert not ((np.abs(x) < 0.52) & (y > -0.9) & (y < 0.35) & (z > -0.2)).any()
+    assert not ((np.abs(x) < 0.46) & (y > -0.9) & (y < 0.28) & (z > -0.2)).any()
     assert (x > 0.5).mean() > 0.1
     assert (x < -0.5).mean() > 0.1
     assert hair.triangles.max() < len(hair.points) < 65_536
     assert (grow(head, cut).points == hair.points).all()
 
 
-def test_a_coarse_cut_costs_less_than_half(head: Head) -> None:
-    """A coarse cut has less than half the triangles, for rendering by a CPU."""
-    assert len(grow(head, CUTS["bob"].coarse).triangles) < 0.5 * len(grow(head, CUTS["bob"]).triangles)
+@pytest.mark.parametrize("name", sorted(CUTS))
+def test_hair_begins_at_the_hairline_and_hides_the_skull(head: Head, name: str) -> None:
+    """On the forehead it starts within a centimetre of the hairline; above it no vertex of the head is outside of the hair."""
+    hair = grow(head, CUTS[name].coarse)
+    assert head.hairline is not None
+    forehead = head.hairline[head.hairline[:, 1] > 0.45]
+    assert len(forehead) >= 4
+    assert np.linalg.norm(hair.points[None] - forehead[:, None], axis=2).min(1).max() < 0.12
+    middle = np.array((0.0, 0.15, -0.7), np.float32)
+    skull = head.points[head.points[:, 1] > forehead[:, 1].max() + 0.08] - middle
+    assert (_farthest(skull, hair.points[hair.triangles] - middle) > 1).mean() > 0.95  # but for the parting
+
+
+def _farthest(rays: Floats, tris: Floats) -> Floats:
+    """Where rays from the origin, (n, 3), leave the triangles, (m, 3, 3), as multiples of the rays; 0 if nothing is hit."""
+    one, other = tris[:, 1] - tris[:, 0], tris[:, 2] - tris[:, 0]
+    turned = np.cross(-tris[:, 0], one)
+    far = np.zeros(len(rays), np.float32)
+    for place, ray in enumerate(rays):
+        across = np.cross(ray, other)
+        size = (one * across).sum(1)
+        size[np.abs(size) < 1e-9] = np.inf
+        u, v = (-tris[:, 0] * across).sum(1) / size, turned @ ray / size
+        hit = (u >= 0) & (v >= 0) & (u + v <= 1)
+        far[place] = ((other * turned).sum(1) / size)[hit].max(initial=0.0)
+    return far
+
+
+def test_a_coarse_cut_has_few_triangles(head: Head) -> None:
+    """A coarse cut has less than a third of the triangles, and fewer than 1200, for rendering by a CPU."""
+    for cut in CUTS.values():
+        few, all_of_them = len(grow(head, cut.coarse).triangles), len(grow(head, cut).triangles)
+        assert few < min(1_200, all_of_them / 3)
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_a_head_has_a_cut_of_its_own(name: str) -> None:
+    """`auto` draws the cut that the head was made with."""
+    head = load_head(head_file(name))
+    assert head.usual_cut in CUTS
+    assert head.hairline is not None
 
 
 def _drawn(hair: HairChoice, colours: FaceColours | None = None) -> Picture:

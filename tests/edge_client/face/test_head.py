@@ -53,7 +53,6 @@ def test_a_head_that_ships_is_small_and_known_by_its_colours(name: str) -> None:
     head = load_head(head_file(name))
     assert head_file(name).stat().st_size < 1_000_000
     assert head.is_built_in
-    assert head.takes_hair == (name == DEFAULT_HEAD)
     assert head.painted is not None
     colours = CAST[name]
     if name == DEFAULT_HEAD:
@@ -105,6 +104,8 @@ def test_a_head_for_other_shapes_is_refused(tmp_path: Path) -> None:
         ("moves", np.zeros((52, 5, 3), np.int16), "shape"),
         ("lash_triangles", np.array(90_000), "fewer triangles"),
         ("eye_radius", np.array("x"), "cannot be read"),
+        ("hairline", np.zeros((1, 3), np.float32), "shape"),
+        ("usual_cut", np.array("mullet"), "unknown haircut"),
     ],
 )
 def test_a_head_whose_arrays_do_not_fit_is_refused(tmp_path: Path, name: str, value: NDArray[np.generic], says: str) -> None:

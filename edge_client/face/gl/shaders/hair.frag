@@ -3,14 +3,21 @@ precision mediump float;
 in vec2 spot;
 in vec3 light;
 in vec2 ring;
+in vec2 over;
 uniform sampler2D paint;  // strands: colour, and how much of the highlight each takes
+uniform vec3 sheen;
 out vec4 colour;
+#ifdef HIGH
+in vec2 aside;
+#endif
 void main() {
   vec4 strand = texture(paint, spot);
-  colour = vec4(strand.rgb * (light + ring.y * strand.a * 0.75) + vec3(0.50, 0.44, 0.38) * (ring.x * strand.a * strand.a), 1.0);
+  vec2 shine = ring;
 #ifdef HIGH
-  // It counts only where it decides which samples of a pixel are covered. Five locks lie side by side in the picture.
-  float inward = 0.5 - abs(fract(spot.x * 5.0) - 0.5);
-  colour.a = inward * 5.0 + strand.a * 1.5 - 0.75 - 1.8 * smoothstep(0.70, 1.0, spot.y) - 1.5 * smoothstep(0.10, 0.0, spot.y);
+  vec2 off = aside + (strand.a - 0.65) * vec2(0.30, 0.40);  // each strand lies a little differently
+  off = max(vec2(0.0), 1.0 - off * off);
+  shine *= vec2(pow(off.x, 30.0), pow(off.y, 9.0));
 #endif
+  float cover = clamp((1.0 - abs(over.x)) * 4.0 + strand.a * 1.5 - 0.5 - over.y, 0.0, 1.0);
+  colour = vec4(strand.rgb * (light + shine.y * strand.a * 0.75) + sheen * (shine.x * strand.a * strand.a), cover);
 }

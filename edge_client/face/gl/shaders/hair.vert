@@ -6,12 +6,17 @@ layout(location = 1) in vec3 normal;
 layout(location = 2) in vec2 chart;
 layout(location = 3) in float shade;
 layout(location = 4) in vec3 along;
+layout(location = 5) in vec2 cover;
 uniform mat4 turn;
 uniform mat4 camera;
 uniform vec3 viewer;
 out vec2 spot;
 out vec3 light;
 out vec2 ring;  // the two highlights
+#ifdef HIGH
+out vec2 aside;  // how far off each is
+#endif
+out vec2 over;
 
 const vec3 KEY = vec3(0.406, 0.487, 0.773), FILL = vec3(-0.832, 0.104, 0.545), BACK = vec3(-0.55, 0.55, -0.63);
 
@@ -33,8 +38,15 @@ void main() {
         + vec3(0.30, 0.33, 0.40) * edge * edge * max(0.0, dot(n, BACK) + 0.5)) * shade * (1.0 - 0.62 * away);
   float th = dot(t + 0.10 * n, normalize(KEY + to_viewer));
   float th2 = dot(t - 0.16 * n, normalize(vec3(0.05, 0.93, 0.30) + to_viewer));
-  float lit = smoothstep(-0.25, 0.45, dot(n, KEY)) * shade * (1.0 - away);
-  ring = vec2(1.25 * pow(max(0.0, 1.0 - th * th), 24.0) * lit, pow(max(0.0, 1.0 - th2 * th2), 9.0) * shade * (1.0 - away));
+  float lit = shade * (1.0 - away);
+  vec2 most = vec2(1.25 * smoothstep(-0.25, 0.45, dot(n, KEY)), 1.0) * lit;
+#ifdef HIGH
+  aside = vec2(th, th2);
+  ring = most;
+#else
+  ring = most * vec2(pow(max(0.0, 1.0 - th * th), 24.0), pow(max(0.0, 1.0 - th2 * th2), 9.0));
+#endif
   spot = chart;
+  over = cover;
   gl_Position = camera * vec4(p, 1.0);
 }

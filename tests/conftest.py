@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 # Time limits of single examples fail on a busy machine; the limit of each test (pytest-timeout) applies.
-settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
+settings.register_profile("suite", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile("more", settings.get_profile("suite"), max_examples=2_000)
 # For `scripts/coverage`: tracing makes examples slow, and fixed examples always reach the same branches.
 settings.register_profile("coverage", settings.get_profile("suite"), max_examples=20, derandomize=True)

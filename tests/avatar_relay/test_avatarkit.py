@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import avatarkit
@@ -122,7 +122,6 @@ def test_wrong_shape_is_not_written() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, len(MESSAGE) - 1), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, len(MESSAGE)))
-@settings(max_examples=100, deadline=None)
 def test_mutated_messages_never_crash(changes: list[tuple[int, int]], length: int) -> None:
     """Whatever the bytes: finite keyframes of the right shape, or `AvatarKitError`."""
     data = bytearray(MESSAGE)
@@ -138,7 +137,6 @@ def test_mutated_messages_never_crash(changes: list[tuple[int, int]], length: in
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
 def test_any_bytes_never_crash(data: bytes) -> None:
     """Bytes that never were a message."""
     for candidate in (data, b"\x08\x05" + field(6, data), animation(data)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.backoff import DEVICE_BACKOFF, MAX_HINT_S, STABLE_US, Attempts, BackoffPolicy, asked_to_wait_s, full_jitter
@@ -45,7 +45,6 @@ def test_the_next_wait_is_about_as_long_as_all_before_it() -> None:
 
 
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50))
-@settings(max_examples=50, deadline=None)
 def test_waits_stay_below_their_ceiling(draws: list[float]) -> None:
     """Each wait is in [0, ceiling), and no ceiling exceeds the last one."""
     policy = BackoffPolicy(growth=1.5, eager_tries=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import wire
@@ -46,7 +46,6 @@ def published(data: bytes) -> PublishedMedia:
     return message
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(PAYLOADS, min_size=1, max_size=5))
 def test_what_came_joined_leaves_as_it_came(shapes: list[list[tuple[Kind, int]]]) -> None:
     """Alone or joined with others: a device reads from a parcel exactly what the publisher sent for that conversation."""
@@ -58,7 +57,6 @@ def test_what_came_joined_leaves_as_it_came(shapes: list[list[tuple[Kind, int]]]
         assert wire.attach_response_from_wire(response) == one == message.one_by_one()
 
 
-@settings(max_examples=100, deadline=None)
 @given(PAYLOADS, PAYLOADS)
 def test_two_parcels_are_one_message(first: list[tuple[Kind, int]], second: list[tuple[Kind, int]]) -> None:
     """Concatenated parcels of a conversation are one `media` with all payloads in order; so are their entries."""

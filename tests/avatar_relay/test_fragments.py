@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.fragments import FragmentError, Reassembler, split
@@ -27,7 +27,6 @@ def reassemble(fragments: Sequence[Payload]) -> list[Payload]:
     return [whole for fragment in fragments if (whole := reassembler.add(fragment)) is not None]
 
 
-@settings(max_examples=100, deadline=None)
 @given(size=st.integers(1, 5_000), max_bytes=st.integers(1, 700), count=st.integers(1, 3))
 def test_split_then_reassemble_is_identity(size: int, max_bytes: int, count: int) -> None:
     """Payloads of any size, cut at any size, come back equal and in order."""
@@ -62,7 +61,6 @@ MUTATIONS: dict[str, Any] = {
 }
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), mutation=st.sampled_from(sorted(MUTATIONS)), size=st.integers(101, 1_000))
 def test_a_damaged_fragment_is_refused(data: st.DataObject, mutation: str, size: int) -> None:
     """Any change to one fragment's header among several is detected, at that fragment or at the next one."""
@@ -75,7 +73,6 @@ def test_a_damaged_fragment_is_refused(data: st.DataObject, mutation: str, size:
     assert caught.value.fault.reason is Reason.FRAGMENT_INVALID
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), size=st.integers(101, 1_000))
 def test_a_lost_doubled_or_swapped_fragment_is_refused(data: st.DataObject, size: int) -> None:
     """Unless all fragments arrive, once and in order, they never yield a payload silently."""

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import weights
@@ -15,7 +15,6 @@ from avatar_relay.weights import WeightsError
 
 
 @given(st.integers(1, 60), st.integers(0, 20), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
 def test_rows_come_back(names: int, rows: int, seed: int) -> None:
     """Written rows are read back, for any width."""
     array = np.random.default_rng(seed).random((rows, names), np.float32)
@@ -52,7 +51,6 @@ def test_one_row_alone_is_not_rows() -> None:
 
 
 @given(st.binary(max_size=400), st.integers(1, 60))
-@settings(max_examples=100, deadline=None)
 def test_any_bytes_never_crash(data: bytes, names: int) -> None:
     """Finite rows, or `WeightsError`."""
     with contextlib.suppress(WeightsError):

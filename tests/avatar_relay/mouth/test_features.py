@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -79,7 +79,6 @@ def test_formants(rate_hz: int, f1_hz: float, f2_hz: float) -> None:
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=12), st.sampled_from([8_000, 16_000, 44_100]))
-@settings(max_examples=50, deadline=None)
 def test_frames_do_not_depend_on_how_samples_come(lengths: list[int], rate_hz: int) -> None:
     """Cut anywhere, the frames are the same, one every 10 ms."""
     samples = np.random.default_rng(3).normal(size=sum(lengths))

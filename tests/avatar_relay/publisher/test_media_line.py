@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import avatarkit
@@ -18,7 +18,6 @@ from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.publisher.media_line import MotionLine, PcmLine, audio_line
 
 
-@settings(max_examples=100, deadline=None)
 @given(rate_hz=st.sampled_from(PCM_RATES_HZ), sizes=st.lists(st.integers(0, 30_000), max_size=8))
 def test_pcm_cut_anywhere_keeps_every_sample_and_its_place(rate_hz: int, sizes: list[int]) -> None:
     """Payloads contain whole samples, at most 100 ms, join without gaps, and end at the position of the sample count."""
@@ -45,7 +44,6 @@ def test_an_hour_of_pcm_does_not_drift() -> None:
     assert line.length_us == 7 * 3_600 * (22_050 // 7) * 1_000_000 // 22_050
 
 
-@settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(0, 50_000), max_size=5))
 def test_ogg_keeps_its_bytes_and_claims_no_place(sizes: list[int]) -> None:
     """The stream carries its own positions; pieces need no fragments."""
@@ -57,7 +55,6 @@ def test_ogg_keeps_its_bytes_and_claims_no_place(sizes: list[int]) -> None:
     assert line.length_us is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(rate=st.sampled_from([24.0, 25.0, 29.97, 30.0, 60.0]), counts=st.lists(st.integers(1, 100), min_size=1, max_size=30))
 def test_motion_places_join_and_do_not_drift(rate: float, counts: list[int]) -> None:
     """Keyframe n is at n / rate, however the windows are cut."""
@@ -81,7 +78,6 @@ def test_avatarkit_is_counted_on_a_copy(keyframes: int, end: bool) -> None:
     assert (piece.pts_us, piece.duration_us) == (0, keyframes * 40_000)
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_as_motion_are_read_or_refused_clearly(data: bytes) -> None:
     """Only the library's own error is raised."""
@@ -95,7 +91,6 @@ def test_any_bytes_as_motion_are_read_or_refused_clearly(data: bytes) -> None:
 # --- Opus ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
 @given(packet=st.binary(min_size=1, max_size=40))
 def test_packet_durations_agree_with_libopus(packet: bytes) -> None:
     """The reference decoder counts the same samples; packets it calls invalid by their header are refused."""
@@ -122,7 +117,6 @@ def test_what_can_not_be_a_packet_is_refused(packet: bytes, why: str) -> None:
         audio_line(AudioFormat(Codec.OPUS)).cut(packet)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=40), st.sampled_from([1, 2, 5]))
 def test_any_weight_that_is_no_finite_number_is_found(values: list[float], names: int) -> None:
     """The first one is reported by row and column; numbers of any size are accepted."""

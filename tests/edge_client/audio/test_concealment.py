@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.concealment import FADE_BEGINS_US, FADE_ENDS_US, LEAD_IN_US, Concealment, into
@@ -22,7 +22,6 @@ def _sine(frames: int, hz: float, *, start: int = 0) -> Pcm:
 
 
 @given(hz=st.floats(70, 3_000), frames=st.integers(1_440, 4_000))
-@settings(max_examples=60, deadline=None)
 def test_goes_on_without_a_step_and_fades(hz: float, frames: int) -> None:
     """Whatever the pitch: no jump that the sound itself does not have, silence from 60 ms on."""
     heard = _sine(frames, hz)

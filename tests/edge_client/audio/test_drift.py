@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.drift import DEAD_BAND_US, MAX_PPM, PATIENCE_US, SLEW_PPM_PER_S, DriftControl, Steered
@@ -67,7 +67,6 @@ def test_never_steered_is_never_touched() -> None:
 @given(
     st.lists(st.integers(1, 2_000), min_size=1, max_size=8), st.lists(st.floats(-MAX_PPM, MAX_PPM), min_size=1, max_size=8), st.booleans()
 )
-@settings(max_examples=50, deadline=None)
 def test_every_sample_comes_out_at_its_rate(sizes: list[int], rates: list[float], begins_late: bool) -> None:
     """For any chunks and rates: the PTS of the output have neither hole nor overlap and the same length as the input,
     the number of frames matches the rates, and there is no step, not even when the correction starts."""

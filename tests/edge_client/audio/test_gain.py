@@ -1,7 +1,7 @@
 """Ramped gain: no step in the sound, and no change at gain 1."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.gain import GainRamp, ramp_frames
@@ -39,7 +39,6 @@ def test_no_step_larger_than_the_slope() -> None:
 
 
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
 def test_cutting_into_blocks_changes_nothing(sizes: list[int], before: float, after: float) -> None:
     """The samples do not depend on the sizes of the blocks, except for one unit of rounding."""
     whole, parts = GainRamp(RATE_HZ, before), GainRamp(RATE_HZ, before)

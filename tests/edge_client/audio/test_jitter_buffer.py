@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.media import Kind, Payload
@@ -21,7 +21,6 @@ def _take_all(buffer: JitterBuffer) -> list[int]:
 
 
 @given(st.lists(st.integers(1, 30), max_size=80), st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None)
 def test_order_of_arrival_does_not_matter(doubles: list[int], shuffler: random.Random) -> None:
     """However payloads arrive, and however often, each is released once, in order."""
     arrivals = [*range(1, 31), *doubles]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.lateness import WINDOW_US, Lateness
@@ -11,7 +11,6 @@ PERIOD_US = 20_000
 
 
 @given(st.lists(st.integers(0, 400_000), min_size=1, max_size=200), st.integers(0, 10**12))
-@settings(max_examples=80, deadline=None)
 def test_it_is_the_largest_above_the_fastest(delays: list[int], epoch_us: int) -> None:
     """For any clocks: how far the latest payload is behind the baseline of the fastest."""
     lateness = Lateness()

@@ -1,7 +1,7 @@
 """Content frames to PTS, and back."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.timeline import Position, Timeline
@@ -70,7 +70,6 @@ def test_going_back_is_an_error() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 5_000), st.booleans()), min_size=1, max_size=30), st.data())
-@settings(max_examples=80, deadline=None)
 def test_each_frame_has_its_position(parts: list[tuple[int, int, bool]], data: st.DataObject) -> None:
     """For any gaps and conversations, a played frame maps to its own sample, to within a microsecond."""
     line = Timeline(RATE_HZ)

@@ -113,7 +113,6 @@ def test_the_stamp_is_readable(flat: Renderer) -> None:
 
 
 @given(st.lists(st.floats(-2, 3, width=32), min_size=52, max_size=52))
-@settings(max_examples=50, deadline=None)
 def test_lips_never_cross(weights: list[float]) -> None:
     """For any weights: upper above lower, outlines finite, corners left and right."""
     pose = neutral_pose()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -70,6 +71,21 @@ def short_px(request: pytest.FixtureRequest, face: Renderer) -> float:
     return THIN_LIPS_PX.get(request.node.callspec.params["face"], 0.0)
 
 
+Known = Callable[[str], Picture]
+
+
+@pytest.fixture(scope="module")
+def known(face: Renderer) -> Known:
+    """The picture of a shape at full weight, or of rest (""); each is drawn once."""
+    return cache(lambda shape: drawn(face, pose_of(**{shape: 1.0}) if shape else neutral_pose()))
+
+
+@pytest.fixture(scope="module")
+def visemes(face: Renderer) -> dict[str, Picture]:
+    """The picture of each viseme."""
+    return {ipa: drawn(face, viseme_pose(ipa)) for ipa in VISEMES}
+
+
 def drawn(renderer: Renderer, pose: Pose) -> Picture:
     """A picture of a pose."""
     renderer.draw(pose)
@@ -89,26 +105,25 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.parametrize("ipa", VISEMES)
-def test_a_viseme_looks_as_the_table_says(face: Renderer, ipa: str, short_px: float) -> None:
+def test_a_viseme_looks_as_the_table_says(known: Known, visemes: dict[str, Picture], ipa: str, short_px: float) -> None:
     """Closure, opening and width of the mouth match the table."""
-    rest, picture = width(drawn(face, neutral_pose())), drawn(face, viseme_pose(ipa))
+    rest, picture = width(known("")), visemes[ipa]
     (least, most), (narrow, wide) = TABLE[ipa]
     assert least - short_px <= mouth_opening_px(picture) <= most
     assert narrow <= width(picture) / rest <= wide
 
 
-def test_visemes_are_told_apart(face: Renderer) -> None:
+def test_visemes_are_told_apart(visemes: dict[str, Picture]) -> None:
     """No two of the ten look alike."""
-    pictures = {ipa: drawn(face, viseme_pose(ipa)) for ipa in VISEMES}
-    alike = [(one, other) for one, other in combinations(VISEMES, 2) if changed_part(pictures[one], pictures[other], 16) < 3e-4]
+    alike = [(one, other) for one, other in combinations(VISEMES, 2) if changed_part(visemes[one], visemes[other], 16) < 3e-4]
     assert alike == []
 
 
 @pytest.mark.parametrize(("one", "other"), COLLIDING, ids="+".join)
-def test_a_colliding_pair_stays_a_face(face: Renderer, one: str, other: str) -> None:
+def test_a_colliding_pair_stays_a_face(face: Renderer, known: Known, one: str, other: str) -> None:
     """Both at once, fully: no more of the picture changes than by each alone, the mouth keeps its place, and nothing is torn."""
-    rest = drawn(face, neutral_pose())
-    alone = [changed_part(rest, drawn(face, pose_of(**{name: 1.0}))) for name in (one, other)]
+    rest = known("")
+    alone = [changed_part(rest, known(name)) for name in (one, other)]
     both = drawn(face, pose_of(**{one: 1.0, other: 1.0}))
     assert changed_part(rest, both) <= 1.25 * sum(alone) + 5e-3
     box, at_rest = mouth_box(both), mouth_box(rest)

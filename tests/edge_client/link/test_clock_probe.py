@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avatar_relay.messages import Pong
@@ -97,7 +97,6 @@ def test_times_that_can_not_be_are_counted() -> None:
     ways=st.lists(st.tuples(st.integers(0, 80_000), st.integers(0, 80_000)), min_size=1, max_size=150),
     later=st.integers(0, 60_000_000),
 )
-@settings(max_examples=60, deadline=None)
 def test_truth_lies_within_the_error(offset: int, drift: float, ways: list[tuple[int, int]], later: int) -> None:
     """For any delays, and drift up to its maximum, the true offset is within the error bound, plus the rounding of a pong's four
     times to whole microseconds."""

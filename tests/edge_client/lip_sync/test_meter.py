@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.timeline import Position
@@ -63,7 +63,6 @@ def test_silence_and_another_conversation_are_not_measured() -> None:
 
 
 @given(st.lists(st.integers(-400_000, 400_000), min_size=1, max_size=400))
-@settings(max_examples=60, deadline=None)
 def test_percentiles_agree_with_numpy(skews: list[int]) -> None:
     """Percentiles agree with numpy to the width of a bin."""
     record = SkewRecord()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.motion.borders import REACH, WindowedTrack
@@ -79,7 +79,6 @@ def test_what_passed_is_forgotten_and_the_border_stays_smooth() -> None:
 
 
 @given(st.floats(-1, 1), st.integers(8, 60), st.integers(8, 60))
-@settings(max_examples=60, deadline=None)
 def test_the_step_never_grows(lift: float, first: int, second: int) -> None:
     """Smoothing makes no step over a border larger than it was, for windows of all lengths."""
     track = WindowedTrack(25.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
@@ -58,7 +58,6 @@ def test_moods_leave_jaw_and_rounding_alone(preset: ExpressionPreset) -> None:
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=52, max_size=52), st.sampled_from(MOODS), st.floats(0, 1, width=32))
-@settings(max_examples=60, deadline=None)
 def test_moods_add_and_never_take(weights: list[float], preset: ExpressionPreset, intensity: float) -> None:
     """For any motion: no weight is reduced, none exceeds 1, and the pose itself is not modified."""
     pose = neutral_pose()

@@ -39,10 +39,17 @@ def test_what_the_coefficients_hold_is_found(tmp_path: Path, monkeypatch: pytest
     """The coefficient with the signal opens the jaw most; the mouth moves in speech and rests in silence; a report is beside the map."""
     path, out = write_conversation(tmp_path / "made.json", telling=True), tmp_path / "map.npz"
     monkeypatch.setattr("sys.argv", ["fit_flame_map.py", str(path), "--out", str(out)])
+    fits: list[tuple[fit_flame_map.Data, fit_flame_map.Fit]] = []
+    fit = fit_flame_map.fit
+
+    def recorded_fit(data: fit_flame_map.Data) -> fit_flame_map.Fit:
+        fits.append((data, fit(data)))
+        return fits[-1][1]
+
+    monkeypatch.setattr(fit_flame_map, "fit", recorded_fit)
     fit_flame_map.main()
     flame_map = load_flame_map(out)
-    data = fit_flame_map.load([path])
-    found = fit_flame_map.fit(data)
+    ((data, found),) = fits
     jaw = found.names.index("jawOpen")
     assert np.abs(found.matrix[:, jaw]).argmax() == TELLING
     assert found.r[jaw] > 0.5

@@ -5,7 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.motion.pose import POSE_SIZE, Poses
@@ -99,7 +99,6 @@ def test_keyframes_beside_the_grid_stay_where_they_are() -> None:
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=12), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
 def test_windows_in_any_order_make_the_same_track(sizes: list[int], shuffler: random.Random) -> None:
     """Reordering and duplicates change nothing."""
     windows, first = [], 0
@@ -120,7 +119,6 @@ def test_windows_in_any_order_make_the_same_track(sizes: list[int], shuffler: ra
 
 
 @given(st.integers(0, 2_000_000), st.integers(0, 2_000_000))
-@settings(max_examples=60, deadline=None)
 def test_pruning_changes_nothing_from_there_on(pruned_us: int, pts_us: int) -> None:
     """After pruning, later output is unchanged; the past is removed; the length stays."""
     whole, pruned = MotionTrack(25.0), MotionTrack(25.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.motion.pose import POSE_SIZE, Pose
@@ -55,7 +55,6 @@ def test_a_time_before_the_blend_began_does_not_end_it() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(Driver), st.integers(0, 50)), min_size=1, max_size=60))
-@settings(max_examples=80, deadline=None)
 def test_never_jumps(steps: list[tuple[Driver, int]]) -> None:
     """For any drivers and times of change: the face moves no faster than the shortest blend allows."""
     transition, now_us, last = Transition(), 0, 0.0

@@ -1,7 +1,7 @@
 """The registry of conversations: never seen, live, closed."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
@@ -99,7 +99,6 @@ def test_refusals(payload: Payload, motion: bool, audio_only: bool, end: Convers
 
 
 @given(st.lists(st.tuples(st.sampled_from(["open", "close"]), st.integers(0, 8)), max_size=80))
-@settings(max_examples=80, deadline=None)
 def test_an_id_goes_one_way(steps: list[tuple[str, int]]) -> None:
     """Never seen, live, closed: opened at most once, closed at most once."""
     conversations = LiveConversations()

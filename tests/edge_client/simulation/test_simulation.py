@@ -17,9 +17,9 @@ from tests.edge_client.simulation.splices import FORMATS, sine, splice
 
 @pytest.mark.parametrize("ppm", [500.0, -500.0])
 def test_a_card_that_drifts_is_followed(ppm: float) -> None:
-    """Two minutes at the largest drift, 60 ms apart by then: no gap, nothing skipped, no step, and the delay stays the same."""
-    figures = run_live(CALM, minutes=2, ppm=ppm)
-    assert figures.gaps_by_minute == (0, 0)
+    """A minute at the largest drift, 30 ms apart by then: no gap, nothing skipped, no step, and the delay stays the same."""
+    figures = run_live(CALM, minutes=1, ppm=ppm)
+    assert figures.gaps_by_minute == (0,)
     assert figures.skipped_payloads == 0
     assert figures.delay_max_ms - figures.delay_min_ms < 20
     assert figures.largest_step_dbfs < -40
@@ -29,7 +29,7 @@ def test_a_card_that_drifts_is_followed(ppm: float) -> None:
 
 def test_jitter_is_borne_after_the_first_minute() -> None:
     """50 ± 40 ms, each hundredth payload 200 ms later still, and drift: at most one gap, and the delay is no more than needed."""
-    figures = run_live(ROUGH, minutes=3, ppm=200, seed=1)
+    figures = run_live(ROUGH, minutes=2, ppm=200, seed=1)
     assert figures.gaps_after_first_minute <= 1
     assert figures.delay_max_ms < 400
     assert figures.largest_step_dbfs < -40
@@ -38,7 +38,7 @@ def test_jitter_is_borne_after_the_first_minute() -> None:
 
 def test_a_way_that_does_not_keep_order_is_put_right() -> None:
     """Payloads overtake each other by up to 80 ms: they are played in order, without a step."""
-    figures = run_live(Network(jitter_us=40_000, keeps_order=False), minutes=2, seed=3)
+    figures = run_live(Network(jitter_us=40_000, keeps_order=False), minutes=1.5, seed=3)
     assert figures.gaps_after_first_minute == 0
     assert figures.largest_step_dbfs < -40
     assert figures.pts_is_monotone

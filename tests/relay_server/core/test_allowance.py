@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_server.core.allowance import Allowance
@@ -18,7 +18,6 @@ def test_a_burst_and_then_the_rate() -> None:
     assert allowance.take(1, 250_000)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2_000_000), st.integers(0, 300)), max_size=50))
 def test_never_more_than_burst_and_rate(asked: list[tuple[int, int]]) -> None:
     """From the start to any time: at most the burst plus what the rate allows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
@@ -104,7 +104,6 @@ def test_weights_that_are_no_whole_rows_are_refused() -> None:
         conversation(WEIGHTS).receive(motion(0, bytes(12)), credited=False)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=200_000), st.integers(1, 70_000))
 def test_payloads_reach_devices_bit_for_bit(data: bytes, cut: int) -> None:
     """Payloads, whole or in fragments, are sent in fragments of at most `MAX_FRAGMENT_BYTES` that add up to the payload."""
@@ -191,7 +190,6 @@ def test_credit_beyond_the_grant_is_a_fault() -> None:
     subject.receive(audio(2, bytes(1_000)), credited=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 600)), max_size=60))
 def test_window_is_never_overrun_and_never_starves(turns: list[tuple[int, int]]) -> None:
     """Waiting media stays within the window; once all is sent, the publisher may send a window less one step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.limits import MAX_JOINED_BYTES
@@ -103,7 +103,6 @@ def test_what_waits_is_joined_up_to_a_bound() -> None:
 PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.integers(0, 50), st.integers(1, 20_000)), max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
 @given(PARTS, st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 40_000)), max_size=10))
 def test_credit_is_never_exceeded_and_nothing_is_lost(parts: list[tuple[Kind, int, int]], grants: list[tuple[int, int]]) -> None:
     """For any order of grants, each kind stays in order and within its credit, and everything is sent once credit suffices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_server.core.event_ledger import MAX_PENDING, EventLedger
@@ -47,7 +47,6 @@ def test_pending_events_are_bounded() -> None:
     assert ledger.due() == 1
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(("a", "b", "c")), max_size=30), st.data())
 def test_nothing_is_acknowledged_before_its_publisher_did(owners: list[str], data: st.DataObject) -> None:
     """Holds for any order of acknowledgements, and finally everything is acknowledged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.media import Kind
@@ -42,7 +42,6 @@ def test_what_has_begun_to_leave_stays_whole() -> None:
     assert seqs(waiting) == [2, 2, 2]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 6), max_size=6), st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
 def test_nothing_is_lost_in_between(lengths: list[int], sent: int, late: int, soon: int) -> None:
     """Dropped and kept payloads add up to the input, each in order; a second pass drops nothing more."""

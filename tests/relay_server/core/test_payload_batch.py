@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import wire
@@ -27,7 +27,6 @@ def run_of(sizes: list[int]) -> PayloadBatch:
     return PayloadBatch(Kind.AUDIO, seqs, [seq * 100 for seq in seqs], sizes, 7, sum(sizes), [bytes([seq % 256]) for seq in seqs])
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 1_000), min_size=2, max_size=40), st.integers(0, 20_000), st.data())
 def test_a_cut_loses_nothing(sizes: list[int], room: int, data: st.DataObject) -> None:
     """Both parts add up to the whole; the first is as large as fits."""
@@ -53,7 +52,6 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(PIECES)
 def test_a_run_is_taken_as_its_payloads_would_be(words: list[str]) -> None:
     """Accepting a run leaves the track in the same state as accepting each payload alone; a refused run changes nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -49,7 +49,6 @@ def test_vowel_is_reached() -> None:
     st.lists(st.tuples(st.sampled_from(["a", "i", "u", "s", "t", "w", ""]), st.floats(0.04, 0.3)), min_size=1, max_size=5),
     st.floats(0.02, 0.12),
 )
-@settings(max_examples=100, deadline=None)
 def test_closures_are_always_seen(before: list[tuple[str, float]], length: float) -> None:
     """Whatever surrounds it, and however short it is, a bilabial closes the lips on one keyframe near it."""
     phonemes = said(*before, ("p", length), ("a", 0.3))
@@ -61,7 +60,6 @@ def test_closures_are_always_seen(before: list[tuple[str, float]], length: float
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "i", "u", "p", "f", "ʃ", "w", "h", ""]), st.floats(0.02, 0.4)), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
 def test_mouths_stay_between_their_visemes(parts: list[tuple[str, float]]) -> None:
     """Blending stays finite and within 0 to 1, also long after the last phoneme."""
     mouths = keyframes(said(*parts), times(sum(length for _, length in parts) + 5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import weights
@@ -18,7 +18,6 @@ NAMES = 2
     st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 20)), max_size=12),
     st.sampled_from([25.0, 30.0]),
 )
-@settings(max_examples=100, deadline=None)
 def test_nothing_is_lost_and_motion_comes_first(pushes: list[tuple[int, int]], keyframes_per_second: float) -> None:
     """All samples and rows are returned in order; before the end, sound never precedes motion of the same time."""
     out = Interleaver(RATE_HZ, keyframes_per_second)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import avatarkit
@@ -98,7 +98,6 @@ def test_what_is_no_recording_says_why(data: bytes, text: str) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
 def test_mutated_recordings_never_crash(changes: list[tuple[int, int]]) -> None:
     """A playable recording, or `RecordingError`."""
     data = bytearray(SMALL)

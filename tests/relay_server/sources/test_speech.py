@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -253,7 +253,6 @@ async def test_missing_library() -> None:
 
 
 @given(st.text(max_size=2_000))
-@settings(max_examples=100, deadline=None)
 def test_pieces_are_short_and_hold_all_words(text: str) -> None:
     """Words may be cut but are never lost."""
     pieces = list(split_text(text))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.errors import SoundError
@@ -100,7 +100,6 @@ def test_damaged_packet(packet: bytes, complaint: str, clip: tuple[list[bytes], 
     assert len(decoder.decode(clip[0][0])) == 960
 
 
-@settings(max_examples=100, deadline=None)
 @given(packet=st.binary(max_size=300))
 def test_any_bytes_give_samples_or_an_error(packet: bytes) -> None:
     """Arbitrary bytes from a peer yield at most 120 ms of samples, or raise `SoundError`."""

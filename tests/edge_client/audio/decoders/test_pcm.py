@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay.errors import SoundError
@@ -23,7 +23,6 @@ PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
 SAMPLES = pcm()
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=400).filter(lambda data: len(data) % 2 == 0), cuts=st.lists(st.integers(0, 400), max_size=12))
 def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
     """However PCM is split, even within a sample, the samples are decoded bit for bit."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.audio.sink import Pcm
@@ -67,7 +67,6 @@ def test_content_goes_out_bit_for_bit(bench: Bench) -> None:
     assert bench.memory[SpeakerStatus.AUDIBLE_END] == 1_500
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 3_000), st.sampled_from([64, 480, 1_024, 2_048])), max_size=40),
     begin=st.integers(0, 10**12),

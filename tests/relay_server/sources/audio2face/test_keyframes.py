@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_server.sources.audio2face.keyframes import MAX_BEYOND_S, MAX_GAP_S, KeyframeError, KeyframeLine
@@ -20,7 +20,6 @@ def row(*weights: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=60), st.floats(-0.4, 0.4), st.sampled_from([24.0, 29.97, 30.0, 60.0]))
-@settings(max_examples=100, deadline=None)
 def test_each_keyframe_is_the_row_of_its_time(gaps: list[int], jitter: float, rate: float) -> None:
     """Holds for missing keyframes and slightly irregular times: rows are unchanged, and gaps have no missing rows."""
     indices = [index + total for index, total in enumerate(np.cumsum(gaps).tolist())]

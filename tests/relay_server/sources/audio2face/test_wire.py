@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_server.sources.audio2face import wire
@@ -70,7 +70,6 @@ def test_reads_status(code: int) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
 def test_any_bytes(data: bytes) -> None:
     """A parsed answer, or a clear error."""
     try:

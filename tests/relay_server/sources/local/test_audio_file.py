@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -286,7 +286,6 @@ def test_an_mp3_is_read(tmp_path: Path) -> None:
     st.sampled_from(["wav", "flac", "ogg"]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12),
 )
-@settings(max_examples=60, deadline=None)
 def test_mutated_files_never_crash(tmp_path_factory: pytest.TempPathFactory, kind: str, changes: list[tuple[float, int]]) -> None:
     """Samples, or `AudioFileError`."""
     folder = tmp_path_factory.getbasetemp()

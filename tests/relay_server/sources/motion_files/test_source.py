@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import weights
@@ -125,7 +125,6 @@ SMALL_JSON = json.dumps({"exportFps": 30, "facsNames": ["JawOpen"], "weightMat":
     st.lists(st.tuples(st.integers(0, 1 << 16), st.sampled_from([*b'0159.,:;-eE"[]{}\n\r\0\xff', *range(32, 64)])), max_size=8),
     st.integers(0, 1 << 16),
 )
-@settings(max_examples=150, deadline=None)
 def test_mutated_files_never_crash(file: tuple[bytes, bool], changes: list[tuple[int, int]], cut: int) -> None:
     """A clip with finite rows, or `MotionFileError`."""
     original, is_csv = file

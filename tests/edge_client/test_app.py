@@ -20,7 +20,7 @@ from avatar_relay.arkit import ARKIT_NAMES
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Payload
 from avatar_relay.reasons import Fault, Reason
 from edge_client.config import device_name
-from tests.edge_client.link.test_device_link import Relay, Script, Stream, serving, stay, stay_on, until
+from tests.edge_client.link.scripted_relay import Relay, Script, Stream, serving, stay, stay_on, until
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.sound_card.paced_card import PacedDevice, deep_paced_device, paced_library
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from avatar_relay import avatarkit
 from avatar_relay.arkit import ARKIT_NAMES
-from avatar_relay.media import AudioFormat, Codec, Credit, Kind, MotionEncoding, MotionFormat
+from avatar_relay.media import AudioFormat, Codec, Credit, Kind, MotionEncoding, MotionFormat, OnPlaying
 from avatar_relay.messages import (
     ConversationCredit,
     Finished,
@@ -28,8 +29,10 @@ from avatar_relay.messages import (
     Taken,
     ToPublisher,
 )
-from avatar_relay.publisher import ConnectionLostError, Publisher
+from avatar_relay.publisher import Avatar, ConnectionLostError, Publisher
 
+BROKEN = ConnectionLostError("the line broke")
+PCM_100MS = bytes(3_200)
 PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
 AVATARKIT = MotionFormat(MotionEncoding.AVATARKIT_V2)
 WEIGHTS_30 = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ARKIT_NAMES)
@@ -195,3 +198,13 @@ def event(conversation_id: str, body: PlayerEventBody, event_id: int = 1, device
 def completed(conversation_id: str, event_id: int = 1, device_id: str = "lobby", position_us: int = 100_000) -> PlayerEvent:
     """The finished event of a conversation played to its end."""
     return event(conversation_id, Finished(position_us, interrupted=False, reason="completed"), event_id, device_id)
+
+
+def avatarkit_message(keyframes: int, *, end: bool = False) -> bytes:
+    """A motion message as made by the Server SDK."""
+    return avatarkit.write(avatarkit.AvatarKitMotion("connection", "req", end, "", np.zeros((keyframes, 120), np.float32)))
+
+
+def avatarkit_avatar(publisher: Publisher, on_playing: OnPlaying = OnPlaying.REPLACE) -> Avatar:
+    """An avatar with the usual formats."""
+    return publisher.avatar("lobby", audio_format=PCM_16K, motion_format=AVATARKIT, on_playing=on_playing)

@@ -16,8 +16,7 @@ from avatar_relay.publisher import Avatar, InvalidMediaError
 from avatar_relay.publisher.media_line import ON_GRID_US, MotionLine
 from edge_client.motion.decoders import make_motion_decoder
 from edge_client.motion.stream import MotionStream
-from tests.avatar_relay.publisher.fakes import AVATARKIT, PCM_16K, FakeRelay
-from tests.avatar_relay.publisher.test_avatar import PCM_100MS, avatarkit_message
+from tests.avatar_relay.publisher.fakes import AVATARKIT, PCM_16K, PCM_100MS, FakeRelay, avatarkit_message
 
 JAW_30 = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 30.0, ("jawOpen",))
 STEP_US = 1e6 / 30

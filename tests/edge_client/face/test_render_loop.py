@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,139 +15,22 @@ from edge_client.face.answers import FaceAnswers, NoOverlays
 from edge_client.face.attention import Attention
 from edge_client.face.exchange import Answer, Question
 from edge_client.face.overlay import DARK, NOTHING, Overlay
-from edge_client.face.pictures import PictureObserver, RenderSummary, ShownPicture
+from edge_client.face.pictures import PictureObserver, ShownPicture
 from edge_client.face.render_loop import (
     DARK_US,
     EASE_US,
     FIRST_LEAD_US,
     LEAST_PICTURES,
-    LONGEST_LEAD_US,
     RESTING_US,
     SHOWN_BEFORE_US,
     TIMED_PICTURES,
     RenderLoop,
     face_pose,
 )
-from edge_client.face.renderer import Picture, Renderer, Wish
+from edge_client.face.renderer import Picture
 from edge_client.motion.pose import HEAD_ROTATION, Pose, neutral_pose
 from edge_client.playback.events import PlayerState, View
-
-JAW = ARKIT_INDEX["jawOpen"]
-
-
-class Clock:
-    """A clock that advances only when an operation takes time."""
-
-    def __init__(self) -> None:
-        self.now_us = 1_000_000
-        self.slept: list[float] = []
-
-    def __call__(self) -> int:
-        return self.now_us
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now_us += max(1, round(seconds * 1e6))
-
-
-class FakeRenderer:
-    """Takes `cost_us` of the clock to draw each picture, and `show_us` to show it."""
-
-    name = "fake"
-    size = (4, 4)
-
-    def __init__(self, clock: Clock, cost_us: int = 5_000) -> None:
-        self.clock = clock
-        self.cost_us = cost_us
-        self.show_us = 0
-        self.drawn: list[Pose] = []
-        self.open_for = 10**9
-
-    def draw(self, pose: Pose, *, overlay: Overlay = NOTHING, stamp: int | None = None) -> None:
-        self.drawn.append(pose)
-        self.clock.now_us += self.cost_us
-
-    def show(self) -> None:
-        self.clock.now_us += self.show_us
-
-    def read(self) -> Picture:
-        return np.zeros((4, 4, 3), np.uint8)
-
-    def poll(self) -> Wish:
-        return Wish.NONE if len(self.drawn) < self.open_for else Wish.LEAVE
-
-    def close(self) -> None:
-        pass
-
-
-class Speaking:
-    """A player that is heard from 0 on; the pose shown is that of the audible PTS."""
-
-    state = PlayerState.PLAYING
-
-    def __init__(self, start_us: int = 1_000_000, held_at_us: int | None = None) -> None:
-        self.start_us = start_us
-        self.held_at_us = held_at_us
-        self.asked: list[int] = []
-        self.analysed = 0
-
-    def view(self, now_us: int) -> View:
-        self.asked.append(now_us)
-        pts = now_us - self.start_us
-        shown = pts if self.held_at_us is None else min(pts, self.held_at_us)
-        return View(PlayerState.PLAYING, "c-1", pts, neutral_pose(), 1.0, shown)
-
-    def audible(self, now_us: int) -> Position | None:
-        return Position("c-1", now_us - self.start_us)
-
-    def analyse_sound(self) -> None:
-        self.analysed += 1
-
-
-class Still:
-    """No idle motion."""
-
-    def pose(self, time_s: float) -> Pose:
-        return neutral_pose()
-
-
-class Stage(RenderLoop):
-    """A loop with fixed replies."""
-
-    answers: FaceAnswers
-
-    def summary(self) -> RenderSummary:
-        """The pictures shown."""
-        return self.answers.summary()
-
-
-def stage_of(
-    clock: Clock, renderer: Renderer, scene: Speaking, shown: list[ShownPicture] | None = None, pictures_per_second: float = 25.0
-) -> Stage:
-    """A stage whose pictures are recorded in `shown`."""
-
-    class Gather(PictureObserver):
-        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-            assert pixels is None
-            if shown is not None:
-                shown.append(picture)
-
-    answers = FaceAnswers(scene, observers=(Gather(),))
-    stage = Stage(
-        source=answers,
-        renderer=renderer,
-        life=Still(),
-        clock_us=clock,
-        sleep_s=clock.sleep,
-        pictures_per_second=pictures_per_second,
-    )
-    stage.answers = answers
-    return stage
-
-
-def after(renderer: FakeRenderer, pictures: int) -> Callable[[], bool]:
-    """Stop after so many pictures."""
-    return lambda: len(renderer.drawn) >= pictures
+from tests.edge_client.face.staged import JAW, Clock, FakeRenderer, Speaking, Stage, Still, after, stage_of
 
 
 def test_pictures_are_on_the_grid_and_the_loop_sleeps_between() -> None:
@@ -269,96 +152,6 @@ def test_a_face_that_is_looked_at_by_an_observer_never_rests() -> None:
     assert len(renderer.drawn) >= 25
 
 
-def test_a_picture_before_its_time_shows_as_skew_too() -> None:
-    """On the screen sooner than expected, the pose is ahead of the sound: negative."""
-    clock, shown = Clock(), list[ShownPicture]()
-    renderer = FakeRenderer(clock, cost_us=4_000)
-    stage_of(clock, renderer, Speaking(), shown).run(after(renderer, 1))
-    assert shown[0].skew_us == 4_000 - FIRST_LEAD_US
-
-
-def test_a_slow_picture_does_not_shift_those_after_it() -> None:
-    """A stall of one second does not affect the prediction; late pictures are skipped and the grid is kept."""
-    clock, shown = Clock(), list[ShownPicture]()
-    renderer = FakeRenderer(clock)
-    stage = stage_of(clock, renderer, Speaking(), shown)
-    stage.run(after(renderer, 40))
-    renderer.cost_us = 1_000_000
-    stage.run(after(renderer, 41))
-    renderer.cost_us = 5_000
-    stage.run(after(renderer, 45))
-    assert [picture.skew_us for picture in shown[41:]] == [0, 0, 0, 0]
-    assert stage.summary().frames_skipped == 24
-    assert (shown[44].shown_time_us - shown[39].shown_time_us) % 40_000 == 0
-
-
-def test_a_machine_that_became_slower_is_followed_within_four_pictures() -> None:
-    """Of seven pictures the fourth slow one is the median; until then they are shown as soon as they are drawn, which is late."""
-    clock, shown = Clock(), list[ShownPicture]()
-    renderer = FakeRenderer(clock)
-    stage = stage_of(clock, renderer, Speaking(), shown)
-    stage.run(after(renderer, 20))
-    renderer.cost_us = 60_000
-    stage.run(after(renderer, 30))
-    skews = [picture.skew_us or 0 for picture in shown[20:]]
-    assert all(skew >= 60_000 - 38_000 for skew in skews[:4])
-    assert skews[4:] == [0] * 6
-
-
-def test_a_slow_picture_at_any_place_does_not_shift_later_ones() -> None:
-    """300 ms for the first, the second, … the tenth picture: the next one is at the same time as without it, and so on."""
-    for place in range(10):
-        clock, shown = Clock(), list[ShownPicture]()
-        renderer = FakeRenderer(clock, cost_us=FIRST_LEAD_US)
-        stage = stage_of(clock, renderer, Speaking(), shown)
-        stage.run(after(renderer, place))
-        renderer.cost_us = 300_000
-        stage.run(after(renderer, place + 1))
-        renderer.cost_us = FIRST_LEAD_US
-        stage.run(after(renderer, 20))
-        assert [picture.skew_us for picture in shown[place + 1 :]] == [0] * (19 - place)
-
-
-def test_warm_up_is_forgotten() -> None:
-    """A second of compiling shaders: not in the lead, the count or the grid, and not reported to observers."""
-    clock, shown = Clock(), list[ShownPicture]()
-    renderer = FakeRenderer(clock, cost_us=1_000_000)
-    stage = stage_of(clock, renderer, Speaking(), shown)
-    for _ in range(LEAST_PICTURES):
-        stage.warm_up(is_read=False)
-    assert shown == []
-    renderer.cost_us = 4_000
-    stage.run(after(renderer, LEAST_PICTURES + 10))
-    assert [picture.skew_us for picture in shown] == [4_000 - FIRST_LEAD_US] * LEAST_PICTURES + [0] * (10 - LEAST_PICTURES)
-    assert stage.summary().frames_shown == 10
-    assert stage.summary().frames_skipped == 0
-
-
-def test_the_lead_is_bounded() -> None:
-    """Consecutive slow pictures change the prediction, up to an error that would be noticed if they were fast after all."""
-    clock, shown = Clock(), list[ShownPicture]()
-    renderer = FakeRenderer(clock, cost_us=700_000)
-    scene = Speaking()
-    stage = stage_of(clock, renderer, scene, shown)
-    stage.run(after(renderer, 10))
-    renderer.cost_us = 5_000
-    stage.run(after(renderer, 16))
-    leads = [picture.glass_time_us - (picture.shown_time_us - 5_000) for picture in shown[10:]]
-    assert leads == [LONGEST_LEAD_US] * 4 + [5_000] * 2
-    assert [picture.skew_us for picture in shown[14:]] == [0, 0]
-
-
-def test_a_renderer_that_is_always_too_slow_shows_what_it_can() -> None:
-    """At 60 ms a picture, 25 a second are impossible: every second picture is left out, and sound is not delayed."""
-    clock = Clock()
-    renderer = FakeRenderer(clock, cost_us=60_000)
-    stage = stage_of(clock, renderer, Speaking())
-    stage.run(after(renderer, 20))
-    summary = stage.summary()
-    assert 12 < summary.frames_per_second < 17
-    assert summary.frames_skipped > 5
-
-
 def test_a_held_pose_shows_as_skew() -> None:
     """Motion that stops while sound continues is skew, growing with each picture."""
     clock, shown = Clock(), list[ShownPicture]()
@@ -401,33 +194,6 @@ def test_pixels_are_read_before_showing_and_only_where_wanted() -> None:
     stage.run(after(renderer, 4))
     assert order == ["show", "read", "show", "show", "read", "show"]
     assert watcher.pixels == [False, True, False, True]
-
-
-def test_pictures_that_are_read_have_a_lead_of_their_own() -> None:
-    """Reading back takes 9 ms here, for every second picture: neither kind shows skew."""
-    clock, shown = Clock(), list[ShownPicture]()
-
-    class SlowToRead(FakeRenderer):
-        def read(self) -> Picture:
-            clock.now_us += 9_000
-            return super().read()
-
-    class EverySecond(PictureObserver):
-        asked = 0
-
-        def wants(self, now_us: int) -> bool:
-            self.asked += 1
-            return self.asked % 2 == 0
-
-        def shown(self, picture: ShownPicture, pixels: Picture | None) -> None:
-            shown.append(picture)
-
-    renderer = SlowToRead(clock)
-    stage = RenderLoop(
-        source=FaceAnswers(Speaking()), renderer=renderer, life=Still(), clock_us=clock, sleep_s=clock.sleep, observers=(EverySecond(),)
-    )
-    stage.run(after(renderer, 20))
-    assert [picture.skew_us for picture in shown[6:]] == [0] * 14
 
 
 def test_sound_is_analysed_between_pictures() -> None:

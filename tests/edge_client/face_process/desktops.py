@@ -19,7 +19,7 @@ import pytest
 
 from avatar_relay import messages as m
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, Payload
-from tests.edge_client.link.test_device_link import Relay, Stream, serving
+from tests.edge_client.link.scripted_relay import Relay, Stream, serving
 from tests.lab.data import PROJECT_ROOT
 
 RATE_HZ = 48_000

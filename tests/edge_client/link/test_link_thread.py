@@ -15,7 +15,7 @@ from edge_client.link.attach_call import Endpoint
 from edge_client.link.device_link import DeviceLink, DeviceProfile
 from edge_client.link.link_thread import IDLE_TICK_S, LEAVE_S, LinkThread
 from edge_client.playback.events import ConversationEvent, Output, PlayerState
-from tests.edge_client.link.test_device_link import CLOCKS
+from tests.edge_client.link.scripted_relay import CLOCKS
 
 NOBODY = Endpoint("127.0.0.1:1")
 

@@ -35,6 +35,9 @@ def noise(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
     return np.random.default_rng(7).integers(-9_000, 9_000, round(seconds * rate_hz)).astype("<i2").tobytes()
 
 
+SPEECH = noise(2.5)
+
+
 class Speaker:
     """A source that yields the given sound, with motion that is ignored.
 

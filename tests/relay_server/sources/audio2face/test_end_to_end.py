@@ -32,8 +32,8 @@ from relay_server.sources.speech import SpeechSource
 from relay_server.sources.speech_publishing import PublishedSpeech
 from tests.lab.services.audio2face import NAMES, Audio2FaceService, Trouble, serving
 from tests.relay_server.sources.audio2face.playing import SPEED, playing, until_finished
-from tests.relay_server.sources.audio2face.speakers import RATE_HZ
-from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY, SPEECH
+from tests.relay_server.sources.audio2face.speakers import RATE_HZ, SPEECH
+from tests.relay_server.sources.audio2face.test_source import FAULTS, FAULTS_MIDWAY
 from tests.relay_server.sources.fast_device import FastDevice, Seen
 
 CLIP = Path(espeak.__file__).parent / "assets" / "demo.wav"

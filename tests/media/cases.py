@@ -65,7 +65,7 @@ def _by(command: str, name: str) -> Callable[[Path], None]:
 
 
 OGG_OPUS = AudioFormat(Codec.OGG_OPUS)
-PCM_16K, PCM_48K = AudioFormat(Codec.PCM_S16LE, 16_000), AudioFormat(Codec.PCM_S16LE, 48_000)
+PCM_16K = AudioFormat(Codec.PCM_S16LE, 16_000)
 FF = "ffmpeg -y -v error -i"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from avatar_relay.sound.ogg import OggPages, PacketAssembler, page_checksum
 from avatar_relay.sound.opus import packet_frames
 
-CONTINUED, FIRST, LAST = 1, 2, 4
+FIRST, LAST = 2, 4
 Granule = Callable[[int, int, bool], int]
 """Maps the frames up to a page's end, the packets up to there and whether it is the last page, to its granule position."""
 

@@ -50,10 +50,10 @@ async def test_speech_that_comes_slowly() -> None:
 
     async def chunks() -> AsyncIterator[bytes]:
         yield SPEECH[:32_000]
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.6)
         yield SPEECH[32_000:]
 
-    async with against(service, Speaker(b""), timeout_s=0.05) as source:
+    async with against(service, Speaker(b""), timeout_s=0.3) as source:
         performed = await read_all(await source.perform(AudioSpeech(AudioFormat(Codec.PCM_S16LE, RATE_HZ), chunks())))
     assert not performed.losses
     assert performed.audio == SPEECH

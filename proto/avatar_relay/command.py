@@ -28,8 +28,8 @@ def prepare_process(environment: MutableMapping[str, str]) -> None:
     An empty `OTEL_…` variable is removed: OpenTelemetry's specification treats it as unset, its Python SDK does not. gRPC's own log is off
     unless GRPC_VERBOSITY enables it: our errors contain the same information. Names are resolved by the system, unless GRPC_DNS_RESOLVER is
     set: gRPC's own resolver supports neither `.local` nor nsswitch. Unless GRPC_EXPERIMENTS is set, servers read their connections on the
-    thread that polls, not on a pool of threads: half the context switches, a fifth less CPU (`docs/notebook/performance.md`). Help texts can
-    be printed in any encoding.
+    thread that polls, not on a pool of threads: half the context switches, a fifth less CPU (docs/notebook/live-path.md). Help texts can be
+    printed in any encoding.
     """
     for name in [name for name, value in environment.items() if name.startswith("OTEL_") and not value.strip()]:
         del environment[name]

@@ -146,7 +146,7 @@ async def test_played_wav_is_what_was_published(tmp_path: Path) -> None:
     assert_heard(read_wav(tmp_path / "record" / "played.wav"), spoken)
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 async def test_heard_behind_alsa_is_what_was_published(tmp_path: Path, deep_paced_device: PacedDevice) -> None:
     """Through real PyAudio on real ALSA no sample is lost at the start or the end, and none is changed."""
     spoken = conversations(tmp_path)

@@ -65,12 +65,12 @@ def minute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
 async def test_sound_and_face_from_outside(tmp_path: Path) -> None:
     """Two conversations: every sample plays once, face and sound are in sync, and the client's own figures agree."""
     setup = Setup(renderer="flat", size=(480, 320), device_fields=DEEP)
-    report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(8.0, 4.0))
+    report = await scenarios.lip_sync(tmp_path, setup, await load_material(CLIP), Talk(5.0, 2.5))
     assert report["sound"]["whole"], report["sound"]
     if max(report["load"]) < BUSY_LOAD:
         assert report["sound"]["underruns"] == 0
     assert report["screen"]["reads_per_second"] > 200
-    assert report["screen"]["pictures"] > 80
+    assert report["screen"]["pictures"] > 50
     assert abs(report["skew_at_pictures_ms"]["p50"]) <= 2
     assert abs(report["client_minus_truth_ms"]["p50"]) <= 2
     assert report["client_minus_truth_ms"]["p95"] <= 6
@@ -90,7 +90,7 @@ async def test_first_sound_and_silence_come_soon(tmp_path: Path) -> None:
     """From the first payload to the first audible sample, and from an interrupt to silence, by the device's own log."""
 
     async def soon(folder: Path) -> bool:
-        report = await scenarios.latency(folder, Setup(), await load_material(CLIP), 5)
+        report = await scenarios.latency(folder, Setup(), await load_material(CLIP), 3)
         first, silent = report["first_payload_to_sound_ms"]["p50"], report["publisher_interrupt_to_silence_ms"]["p50"]
         return bool(first <= 40 and silent <= 60)
 

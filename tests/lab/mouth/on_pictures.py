@@ -47,7 +47,7 @@ class MouthOnPictures:
     """Gap between the lips at the centre of the mouth; 0 if they touch."""
     skew_ms: NDArray[np.float64]
     figures: dict[str, Any]
-    """The client's figures, as in `edge-summary.json`."""
+    """The client's figures, as in `edge-summary.json`; empty if it did not record."""
 
     def opening_at(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """The opening on the screen at these times of the sound, taken from the most recent picture."""
@@ -135,10 +135,11 @@ def play(
     return backend.published
 
 
-def watch_mouth(
-    script: Script, renderer: RendererChoice = "gles", size: tuple[int, int] = (480, 480), pictures_per_second: float = 25.0, **more: Any
-) -> MouthOnPictures:
-    """Play a conversation off-screen and measure the mouth; `more` are settings of the client. See `play`."""
+def watch_mouth(script: Script, renderer: RendererChoice = "gles", record: Path | None = None, **more: Any) -> MouthOnPictures:
+    """Play a conversation off-screen and measure the mouth; `more` are settings of the client. See `play`.
+
+    The client records into the folder `record`, which costs it seconds of computing at the end.
+    """
     with tempfile.TemporaryDirectory(prefix="mouth-") as name:
         folder = Path(name)
         published = play(
@@ -147,11 +148,11 @@ def watch_mouth(
             watchers=[Watcher("tests.lab.mouth.on_pictures:MouthWatcher", str(folder / "rows.npy"))],
             renderer=renderer,
             headless=True,
-            size=size,
-            pictures_per_second=pictures_per_second,
-            record=folder,
+            size=(480, 480),
+            pictures_per_second=25.0,
+            record=record,
             **more,
         )
-        figures = json.loads((folder / "edge-summary.json").read_text())
+        figures = json.loads((record / "edge-summary.json").read_text()) if record is not None else {}
         heard, opening, skew = np.load(folder / "rows.npy").T
     return MouthOnPictures(published, heard, opening, skew, figures)

@@ -96,9 +96,13 @@ def test_a_real_avatarkit_conversation(tmp_path: Path, messages: int, keyframes:
     assert_speaks(seen, np.frombuffer(base64.b64decode(recording["audio_base64"]), "<i2").astype(np.float64), 16_000)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_people_speak_through_the_local_source(tmp_path: Path) -> None:
-    """Human speech with motion derived from its sound: the mouth opens with it, and is shut before and after it."""
+    """Human speech with motion derived from its sound: the mouth opens with it, and is shut before and after it.
+
+    In the suite, `relay_server/sources/test_mouth_scores.py` judges that motion, and `test_link_cut.py` sees a mouth move with it.
+    """
     samples = speech_between_silences(tmp_path / "speech.wav")
     seen = watched(LocalSource(), tmp_path / "speech.wav")
     assert_speaks(seen, *samples)

@@ -12,7 +12,9 @@ from tests.lab.data import shared_data
 from tests.lab.mouth.on_screen import BEYOND_LIMIT_MS, OPENING_R_LEAST, Truth, look
 from tests.lab.recordings import write_recording
 
-pytestmark = pytest.mark.alone
+# In the suite, `test_window.py` compares the screen with the picture drawn, `test_gles.py` the mouth with the mesh, and
+# `tests/test_ground_truth.py` the time on the screen with the sound.
+pytestmark = pytest.mark.slow
 
 SIZE = (800, 480)
 
@@ -42,14 +44,12 @@ def test_some_seconds_of_a_made_conversation(tmp_path: Path) -> None:
     assert_seen_as_told(truth)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CAST if name != DEFAULT_HEAD])
 def test_some_seconds_of_each_head(tmp_path: Path, name: str) -> None:
     """The mouth on the screen follows the mesh on every built-in head."""
     assert_seen_as_told(look(write_recording(tmp_path / "made.json", windows=(25, 50)), SIZE, tmp_path, 30.0, name))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_real_conversation(tmp_path: Path) -> None:
     """20 s: the p99 of the skew is at most 20 ms more than the interval of the pictures."""

@@ -112,8 +112,9 @@ async def test_a_refusal_carries_the_relays_reason(service: tuple[RecordingServi
     assert len(recording.said) == 1
 
 
-async def test_another_service_at_the_address_is_said_clearly() -> None:
+async def test_another_service_at_the_address_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that has no PublisherService."""
+    monkeypatch.setattr("avatar_relay.publisher.publisher.PUBLISHER_LEASE_US", 2_000_000)
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

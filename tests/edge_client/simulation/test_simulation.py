@@ -68,10 +68,10 @@ def test_the_same_seed_makes_the_same_figures() -> None:
     assert judge(7) == judge(7)
 
 
-@pytest.mark.parametrize("seed", range(0, 30, 10))
+@pytest.mark.parametrize("seed", range(0, 15, 5))
 def test_random_schedules_are_as_the_model_says(seed: int) -> None:
     """Interrupts, pauses, queues and broken links: no stale, lost or duplicate sound, increasing PTS, one finished event for each."""
-    for number in range(seed, seed + 10):
+    for number in range(seed, seed + 5):
         assert judge(number).faults == ()
 
 

@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.attack.device_side import attack_device
-from tests.lab.attack.main import one
-
 pytestmark = pytest.mark.slow
 
 SECONDS = 4.0
@@ -30,6 +27,8 @@ ON_DEVICE = [
 @pytest.mark.parametrize("name", ON_RELAY)
 async def test_on_a_relay(name: str, tmp_path: Path) -> None:
     """Checks memory, log, other callers, other tenants."""
+    from tests.lab.attack.main import one  # makes its messages, which takes seconds, also if this slow test is only collected
+
     verdict = await one(name, tmp_path, SECONDS, devices=1)
     assert set(verdict.faults()) <= {"media"}, verdict
 
@@ -37,11 +36,15 @@ async def test_on_a_relay(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ON_DEVICE)
 async def test_on_a_device(name: str, tmp_path: Path) -> None:
     """It survives, stays small, keeps its log short and plain, and stops on request."""
+    from tests.lab.attack.device_side import attack_device  # see above
+
     verdict = await attack_device(name, tmp_path, SECONDS)
     assert verdict.faults() == [], verdict
 
 
 async def test_a_hundred_devices_behind_the_attackers_address(tmp_path: Path) -> None:
     """All stay attached, and another one is admitted."""
+    from tests.lab.attack.main import one  # see above
+
     verdict = await one("rapid reset, Attach", tmp_path, SECONDS, devices=100)
     assert set(verdict.faults()) <= {"media", "memory"}, verdict

@@ -74,7 +74,7 @@ class Speaker:
 async def against(service: Audio2FaceService, speaker: Speaker, **settings: Any) -> AsyncIterator[Audio2FaceSource]:
     """A source that combines this speaker and this service."""
     async with serving(service) as target:
-        values: dict[str, Any] = {"target": target, "timeout_s": 0.3, **settings}
+        values: dict[str, Any] = {"target": target, "timeout_s": 5.0, **settings}
         source = Audio2FaceSource(Audio2FaceSettings(**values), text=speaker, audio=speaker)
         try:
             yield source
@@ -82,12 +82,11 @@ async def against(service: Audio2FaceService, speaker: Speaker, **settings: Any)
             await source.close()
 
 
-async def performed_against(
-    trouble: Trouble, pcm: bytes, **settings: Any
-) -> tuple[Performance, Performed, Audio2FaceService, Mapping[str, int]]:
-    """Perform all of `pcm` against a service with this fault."""
+async def performed_against(trouble: Trouble, pcm: bytes) -> tuple[Performance, Performed, Audio2FaceService, Mapping[str, int]]:
+    """Perform all of `pcm` against a service with this fault; a silent one is found soon."""
     service = Audio2FaceService(trouble)
-    async with against(service, Speaker(pcm), **settings) as source:
+    timeout_s = 0.3 if trouble in (Trouble.NEVER_ANSWERS, Trouble.STALLS_MIDWAY) else 5.0
+    async with against(service, Speaker(pcm), timeout_s=timeout_s) as source:
         performance = await source.perform(HELLO)
         performed = await read_all(performance)
         await close_early(performance.items)

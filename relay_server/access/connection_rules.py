@@ -9,13 +9,15 @@ Rules
    begin `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers and callers.
 4. An RPC with more than `MAX_METADATA_BYTES` of metadata closes its connection. gRPC refuses it, but only if the peer has acknowledged
    the limit; until then it accepts 16 MiB.
-5. Connections of the configured proxies are exempt: one of them carries many callers.
+5. A stranger's connection may send `STRANGER_BYTES`, and `STRANGER_BYTES_PER_S` more for each second. This bounds headers that never
+   end, which gRPC holds in memory.
+6. Connections of the configured proxies are exempt: one of them carries many callers.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relay_server.access.peers import Endpoint, is_within, network_of
@@ -28,6 +30,9 @@ KNOWN_FACTOR = 10
 KNOWN_US = 60_000_000
 """Longer than the usual pause of an operator with `relayctl`, or of a polling dashboard, on one connection."""
 MAX_METADATA_BYTES = 16 << 10
+STRANGER_BYTES = 256 << 10
+"""A TLS handshake with a chain of client certificates takes less than 64 KiB, a health check some hundred bytes."""
+STRANGER_BYTES_PER_S = 64 << 10
 MAX_ENDPOINTS = 65_536
 """Endpoints remembered between two sweeps."""
 
@@ -54,6 +59,9 @@ class _Record:
     network: str
     admitted: int = 0
     known_until_us: int = 0
+    base_bytes: int | None = 0
+    """What the connection had received at `base_us`; None while it is known."""
+    base_us: int = 0
 
 
 class ConnectionRules:
@@ -88,6 +96,7 @@ class ConnectionRules:
         record = self._record(endpoint, now_us)
         record.left += 1
         record.admitted += 1
+        record.base_bytes = None
 
     def leave(self, endpoint: Endpoint, now_us: int) -> None:
         """An admitted caller's RPC has ended."""
@@ -95,13 +104,21 @@ class ConnectionRules:
         record.admitted -= 1
         record.known_until_us = now_us + KNOWN_US
 
-    def excess(self, connections: Iterable[Connection], now_us: int) -> list[Connection]:
-        """The open connections to close by rule 2. Forgets endpoints without an open connection."""
+    def excess(self, connections: Iterable[Connection], received: Callable[[Connection], int], now_us: int) -> list[Connection]:
+        """The open connections to close by rules 2 and 5. Forgets endpoints without an open connection.
+
+        `received` returns the number of bytes received on a connection; it is called for those of strangers.
+        """
         networks: defaultdict[str, list[Connection]] = defaultdict(list)
         open_: dict[Endpoint, _Record] = {}
+        large = list[Connection]()
         for connection in connections:
             record = open_[connection.endpoint] = self._record(connection.endpoint, now_us)
-            if not record.exempt and not self._is_known(record, now_us):
+            if record.exempt or self._is_known(record, now_us):
+                continue
+            if self._sent_too_much(record, received(connection), now_us):
+                large.append(connection)
+            else:
                 networks[record.network].append(connection)
         self._records = open_ | {endpoint: record for endpoint, record in self._records.items() if record.admitted}
         sizes = [len(strangers) for strangers in networks.values()]
@@ -109,17 +126,24 @@ class ConnectionRules:
         while share and sum([min(size, share) for size in sizes]) > self._max_strangers:
             share -= 1
         over = [sorted(strangers, key=lambda one: one.order)[: max(0, len(strangers) - share)] for strangers in networks.values()]
-        return [connection for oldest in over for connection in oldest]
+        return [*large, *(connection for oldest in over for connection in oldest)]
 
     def _record(self, endpoint: Endpoint, now_us: int) -> _Record:
         record = self._records.get(endpoint)
         if record is None:
             host = endpoint[0]
-            record = _Record(float(STREAMS_AT_ONCE), now_us, is_within(host, self._proxies), network_of(host))
+            record = _Record(float(STREAMS_AT_ONCE), now_us, is_within(host, self._proxies), network_of(host), base_us=now_us)
             self._records[endpoint] = record
             if len(self._records) > MAX_ENDPOINTS:
                 del self._records[next(iter(self._records))]
         return record
+
+    @staticmethod
+    def _sent_too_much(record: _Record, received_bytes: int, now_us: int) -> bool:
+        if record.base_bytes is None:  # it has become a stranger's
+            record.base_bytes, record.base_us = received_bytes, now_us
+        allowed = STRANGER_BYTES + STRANGER_BYTES_PER_S * (now_us - record.base_us) / 1e6
+        return received_bytes - record.base_bytes > allowed
 
     @staticmethod
     def _is_known(record: _Record, now_us: int) -> bool:

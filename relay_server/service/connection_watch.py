@@ -1,4 +1,4 @@
-"""Ends connections without an admitted caller if there are too many, or if they begin too many RPCs.
+"""Ends connections without an admitted caller if there are too many, or if they begin too many RPCs or send too much.
 
 gRPC has no API to list a server's connections or to end one. They are found among this process's descriptors, as sockets
 whose local port is one that the relay listens on, and are shut down; gRPC then detects that the peer is gone. Linux only: without `/proc`
@@ -15,11 +15,19 @@ import resource
 import socket
 import stat
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, Connection, ConnectionRules
+from relay_server.access.connection_rules import (
+    MAX_METADATA_BYTES,
+    STRANGER_BYTES,
+    STRANGERS_PER_NETWORK,
+    STREAMS_AT_ONCE,
+    Connection,
+    ConnectionRules,
+)
 from relay_server.access.peers import Endpoint, endpoint_of, network_of
 from relay_server.access.refusal_log import RefusalLog
 
@@ -83,10 +91,10 @@ class ConnectionWatch:
         """End excess connections; returns how many were ended."""
         self._look()
         connections = [connection for _, connection in self._seen.values() if connection is not None]
-        ended = [connection for connection in self._rules.excess(connections, self._now_us()) if self._end(connection)]
+        ended = [connection for connection in self._rules.excess(connections, _received, self._now_us()) if self._end(connection)]
         for network, count in Counter(network_of(connection.endpoint[0]) for connection in ended).items():
-            text = "ended %d connections of %s: more than %d of its, or of all strangers', on which no caller was admitted"
-            self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
+            text = "ended %d connections of %s on which no caller was admitted: more than %d, more than the relay accepts, or over %d bytes"
+            self._log.write(network, text, count, network, STRANGERS_PER_NETWORK, STRANGER_BYTES)
         return len(ended)
 
     def begin(self, peer: str, metadata_bytes: int) -> bool:
@@ -186,6 +194,21 @@ class ConnectionWatch:
         return True
 
 
+def _received(connection: Connection) -> int:
+    """The number of bytes received on a connection; 0 if it is closed, or if the kernel (before Linux 4.1) does not count them."""
+    try:
+        borrowed = socket.socket(fileno=connection.number)
+    except OSError:
+        return 0
+    try:
+        info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED + 8)
+    except OSError:
+        return 0
+    finally:
+        borrowed.detach()
+    return int.from_bytes(info[_BYTES_RECEIVED:], sys.byteorder)
+
+
 def _shut_down(held: socket.socket, *, deaf: bool) -> None:
     """Shut down a socket. `deaf`: also discard received and future data, which gRPC would otherwise still process."""
     if deaf:
@@ -197,6 +220,8 @@ def _shut_down(held: socket.socket, *, deaf: bool) -> None:
     held.shutdown(socket.SHUT_RDWR)
 
 
+_BYTES_RECEIVED = 128
+"""Offset of `tcpi_bytes_received`, a 64-bit number, in the kernel's `struct tcp_info`."""
 _SO_ATTACH_FILTER = 26
 """Linux constant without a name in the `socket` module."""
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)

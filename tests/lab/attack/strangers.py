@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from tests.lab.attack import http2
@@ -117,6 +117,30 @@ def half_sent(method: str, size: int, streams: int, address: str, seconds: float
                 rest.pop(stream, None)
     _keep(client)
     return f"{sent >> 20} MiB sent on {streams} streams, {len(rest)} still open"
+
+
+def endless_headers(size: int, count: int, address: str, seconds: float) -> str:
+    """On each of `count` connections a header of `size` bytes without its end, sent by turns; ended connections are replaced."""
+    left, open_, sent, ended = rounds(seconds), list[tuple[RawClient, Iterator[bytes]]](), 0, 0
+    frames = large_headers(1, size)
+    while left():
+        while len(open_) < count:
+            try:
+                client = RawClient(address)
+            except OSError:
+                time.sleep(0.01)
+                break
+            open_.append((client, (frames[at : at + http2.CHUNK] for at in range(0, size, http2.CHUNK))))
+        for client, parts in list(open_):
+            part = next(parts, b"")
+            if not client.send(part):
+                open_.remove((client, parts))
+                client.close()
+                ended += 1
+            sent += len(part)
+    for client, _ in open_:
+        _keep(client)
+    return f"{sent >> 20} MiB sent, {ended} connections ended by the relay"
 
 
 def idle(preface: bool, count: int, address: str, seconds: float) -> str:
@@ -260,6 +284,7 @@ STRANGERS: dict[str, Attack] = {
     "CONTINUATION flood": partial(on_a_stream, _headers_without_end),
     "headers of 16 KB": partial(on_a_stream, _large_header(16 << 10)),
     "headers of 1 MB": partial(on_a_stream, _large_header(1 << 20)),
+    "headers of 15 MB without end": partial(endless_headers, 15 << 20, 60),
     "gzip bombs, health": partial(on_a_stream, _raw_call(http2.HEALTH, message(BOMB, flag=1), more=GZIP)),
     "gzip bombs, ListDevices": partial(on_a_stream, _raw_call(LIST, message(BOMB, flag=1), more=GZIP)),
     "gzip that is none": partial(on_a_stream, _raw_call(http2.HEALTH, message(b"abc", flag=1), more=GZIP)),

@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from avatar_relay.credentials import metadata_of
-from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE
+from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGER_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE
 from relay_server.access.refusal_log import LINES_PER_MINUTE, LINES_PER_MINUTE_IN_ALL, RefusalLog
 from relay_server.access.scopes import Role
 from relay_server.service import connection_watch, grpc_servers
@@ -102,6 +102,15 @@ async def test_a_connection_with_large_metadata_is_ended(tmp_path: Path, caplog:
         writer.write(large_headers(1, 1 << 20))
         assert await is_over(reader, 5)
     assert any(f"{MAX_METADATA_BYTES} bytes of metadata" in record.message for record in caplog.records)
+
+
+async def test_headers_that_never_end_are_bounded(tmp_path: Path) -> None:
+    """A header of 8 MiB without its last byte; gRPC would hold it, as no call has begun."""
+    async with guarded(Access(tmp_path)) as relay, connections(relay.address, 2) as [(reader, writer), (modest, small)]:
+        writer.write(large_headers(1, 8 << 20)[:-1])
+        small.write(large_headers(1, STRANGER_BYTES // 2)[:-1])
+        assert await is_over(reader, 4)  # the settings' time ends after 5 s
+        assert not await is_over(modest, 0.5)
 
 
 async def test_settings_that_are_not_acknowledged_end_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

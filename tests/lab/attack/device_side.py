@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.attack.bars import Bar, missed
 from tests.lab.attack.hostile_relay import NAMES
 from tests.lab.programs import ProgramError, python, running
 from tests.lab.restarted_programs import resident_kib
@@ -34,23 +35,27 @@ class DeviceVerdict:
     stopped_s: float
     seconds: float
 
+    def bars(self) -> list[Bar]:
+        """The figures with their limits."""
+        before, most = self.rss_mib
+        lines = round(MAX_LINES_PER_MINUTE * max(1.0, self.seconds / 60))
+        return [
+            Bar("memory", f"{before} → {most}", f"≤ {before + MAX_GROWTH_MIB}", most <= before + MAX_GROWTH_MIB),
+            Bar("log", f"{self.log_lines}", f"≤ {lines}", self.log_lines <= lines),
+            Bar("longest line", f"{self.longest_line}", f"≤ {MAX_LINE}", self.longest_line <= MAX_LINE),
+            Bar("stopped", f"{self.stopped_s:.1f}", f"≤ {STOP_WITHIN_S:g}", self.stopped_s <= STOP_WITHIN_S),
+            Bar("control characters", "logged" if self.control_characters else "none", "none", not self.control_characters),
+            Bar("tracebacks", f"{self.tracebacks}", "0", self.tracebacks == 0),
+            Bar("lived", "yes" if self.lived else "no", "yes", self.lived),
+        ]
+
     def faults(self) -> list[str]:
         """The limits that were exceeded."""
-        bars = {
-            "memory": self.rss_mib[1] - self.rss_mib[0] > MAX_GROWTH_MIB,
-            "log": self.log_lines > MAX_LINES_PER_MINUTE * max(1.0, self.seconds / 60) or self.longest_line > MAX_LINE,
-            "control characters": self.control_characters,
-            "traceback": self.tracebacks > 0,
-            "died": not self.lived,
-            "did not stop": self.stopped_s > STOP_WITHIN_S,
-        }
-        return [name for name, broken in bars.items() if broken]
+        return missed(self.bars())
 
     def cells(self) -> list[str]:
-        """The cells of a table row."""
-        before, most = self.rss_mib
-        done = f"{self.attaches} streams in {self.seconds:g} s"
-        return [self.attack, done, f"{before} → {most}", f"{self.log_lines}", f"stopped in {self.stopped_s:.1f} s", ""]
+        """The cells of a table row; the last three limits are in its last cell only."""
+        return [self.attack, f"{self.attaches} streams in {self.seconds:g} s", *map(str, self.bars()[:4])]
 
 
 async def attack_device(name: str, folder: Path, seconds: float) -> DeviceVerdict:

@@ -24,4 +24,6 @@ async def attacked(name: str, address: str, seconds: float, tokens: dict[str, st
         out, err = await process.communicate()
     lines = out.decode().splitlines()
     last = err.decode(errors="replace").splitlines()[-1:]
-    return json.loads(lines[-1]) if lines else {"done": f"the attacker did not end well {last}", "saw_another_tenant": False}
+    if not lines:
+        return {"done": f"the attacker did not end well {last}", "ran": False, "saw_another_tenant": False}
+    return {**json.loads(lines[-1]), "ran": True}

@@ -26,6 +26,7 @@ from relay_server.access.store import AccessFile
 from relay_server.access.tokens import make_token
 from tests.lab.attack.http2 import ATTACH
 from tests.lab.attack.insiders import MINE, OTHER, hello
+from tests.lab.chaos import tapped_relay
 from tests.lab.history import History
 from tests.lab.percentiles import percentiles
 from tests.lab.programs import Program, python, running
@@ -136,16 +137,20 @@ class Victims:
 
 
 @asynccontextmanager
-async def honest_side(folder: Path, devices: int, history: History, *flags: str, stamped: bool = True) -> AsyncIterator[Victims]:
-    """The relay with its devices attached, and no publisher yet. `stamped`: record the age of each received payload."""
+async def honest_side(folder: Path, devices: int, history: History, *flags: str, tap: Path | None = None) -> AsyncIterator[Victims]:
+    """The relay with its devices attached, and no publisher yet.
+
+    With `tap`, a tapped relay that writes its figures there, and payloads without stamps; otherwise the age of each payload is recorded.
+    """
     access, port = folder / "access.json", folder / "port"
     tokens = make_access(access, devices)
-    command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--port-file", str(port), "--access-file", str(access), *flags]
+    module, environment = ("relay_server", {}) if tap is None else (tapped_relay.__name__, {tapped_relay.TAP: str(tap)})
+    command = [*python(module), "--listen", "127.0.0.1:0", "--port-file", str(port), "--access-file", str(access), *flags]
     async with AsyncExitStack() as stack:
-        relay = await stack.enter_async_context(running("relay-server", command, folder / "relay.log", {}))
+        relay = await stack.enter_async_context(running("relay-server", command, folder / "relay.log", environment))
         await relay.wait_for("listening on", 30)
         found = Victims(relay, f"127.0.0.1:{port.read_text().strip()}", tokens, [])
-        on_payload: Callable[[bytes], None] = found.note if stamped else lambda data: None
+        on_payload: Callable[[bytes], None] = found.note if tap is None else lambda data: None
         for number, name in enumerate(names(devices)):
             shown = partial(Credentials, token=tokens[name])
             device = SimulatedDevice(name, found.address, history, random.Random(number), on_payload=on_payload, credentials=shown)

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import signal
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
@@ -29,7 +27,7 @@ import numpy as np
 from avatar_relay.publisher import Publisher
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import device_service_pb2_grpc as device_stubs
-from tests.lab.chaos.tapped_relay import TAP
+from tests.lab.chaos import tapped_relay
 from tests.lab.history import History, Verdict
 from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice, until_attached
@@ -44,7 +42,6 @@ varies with the machine's load; so does gRPC's pool, which starts a thread when 
 MEDIAN_OF_S = 60.0
 POOL = "event_engine"
 """Thread name of gRPC's pool."""
-ANSWERS_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +63,16 @@ class TappedRelay(RelayProgram):
     """A relay that writes internal figures to the file `tap`."""
 
     def __init__(self, tap: Path) -> None:
-        super().__init__(module="tests.lab.chaos.tapped_relay", environment={TAP: str(tap)})
+        super().__init__(module=tapped_relay.__name__, environment={tapped_relay.TAP: str(tap)})
         self._tap = tap
 
     async def look(self, seconds: float) -> Sample | None:
         """Take a sample; returns None if the relay did not respond in time."""
-        self._tap.unlink(missing_ok=True)
-        os.kill(self.pid, signal.SIGUSR1)
-        asked = time.monotonic()
-        while not self._tap.exists():
-            if time.monotonic() - asked > ANSWERS_WITHIN_S:
-                return None
-            await asyncio.sleep(0.01)
-        tasks, blocks = (int(word) for word in self._tap.read_text(encoding="ascii").split())
+        if (tapped := await tapped_relay.look(self.pid, self._tap)) is None:
+            return None
         names = self.threads()
         pool = names.count(POOL)
-        return Sample(round(seconds, 1), self.rss_kib(), blocks, self.descriptors(), len(names) - pool, pool, tasks)
+        return Sample(round(seconds, 1), self.rss_kib(), tapped.blocks, self.descriptors(), len(names) - pool, pool, tapped.tasks)
 
 
 def main() -> int:

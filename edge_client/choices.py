@@ -25,6 +25,9 @@ DetailChoice = Literal["auto", "low", "high"]
 HairChoice = Literal["auto", "bob", "short", "swept", "curls", "painted"]
 """Hair style of the head; `auto` is the one that it was made with."""
 
+BackgroundChoice = Literal["plain", "studio", "window"]
+"""Background behind the head."""
+
 Latency = Literal["low", "safe"]
 """How far the buffer of a sound device may grow after underruns."""
 

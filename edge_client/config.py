@@ -20,7 +20,17 @@ from avatar_relay.installer.index import check_index
 from avatar_relay.log_settings import LogFormat, LogLevel
 from avatar_relay.settings import ProgramSettings, Section, setting
 from edge_client.cast import CAST, DEFAULT_HEAD, head_file
-from edge_client.choices import LARGEST_SOFT, DetailChoice, FrameStarvation, HairChoice, Latency, Side, check_output_name, read_hours
+from edge_client.choices import (
+    LARGEST_SOFT,
+    BackgroundChoice,
+    DetailChoice,
+    FrameStarvation,
+    HairChoice,
+    Latency,
+    Side,
+    check_output_name,
+    read_hours,
+)
 from edge_client.colours import AS_PAINTED, FaceColours, read_colour
 from edge_client.motion.mouth_source import MouthSource
 from edge_client.renderers import renderer_name
@@ -109,6 +119,11 @@ class EdgeConfig(ClientSettings):
     )
     hair: HairChoice = setting(
         "auto", takes.choice(*get_args(HairChoice)), "cut of a built-in head's hair; auto: the head's own; painted: close to the head"
+    )
+    background: BackgroundChoice = setting(
+        "studio",
+        takes.choice(*get_args(BackgroundChoice)),
+        "behind the drawn head: a wall, a lit canvas, or a room out of focus",
     )
     size: tuple[int, int] = setting((800, 480), takes.size(), "size of window or picture")
     render_size: tuple[int, int] = setting(

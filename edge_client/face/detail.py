@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import Literal
 
-from edge_client.choices import DetailChoice, HairChoice
+from edge_client.choices import BackgroundChoice, DetailChoice, HairChoice
 
 Detail = Literal["low", "high"]
 
@@ -19,6 +19,7 @@ class HeadLook:
     detail: DetailChoice = "auto"
     hair: HairChoice = "auto"
     """Only for heads with a hairline."""
+    background: BackgroundChoice = "studio"
 
 
 USUAL_LOOK = HeadLook()

@@ -81,7 +81,9 @@ class GlesRenderer:
         self._canvas = Canvas(rotation)
         self._canvas.fit(self.size, window)
         self._rig = Rig(head)
-        self._backdrop = Backdrop(self.size, colours.background, copied=is_software() and samples < 2)
+        self._end_y = float(head.points[:, 1].min())
+        copied = is_software() and samples < 2
+        self._backdrop = Backdrop(self._camera(), colours.background, look.background, copied=copied)
         self._detail = DetailLevel(look.detail, software=is_software())
         self._skin, self._lash = self._make_skin(), Program("lash")
         self._sheer = Program("sheer", vertices="skin") if head.sheer_triangles.size else None
@@ -95,7 +97,6 @@ class GlesRenderer:
         GL.glActiveTexture(GL.GL_TEXTURE1)
         upload_texture(pores_picture(), levels=True, tiled=True)
         GL.glActiveTexture(GL.GL_TEXTURE0)
-        self._end_y = float(head.points[:, 1].min())
         self._is_double_sided = head.is_double_sided
         self._paint_high = head.paint_high
         self._paint_pixels = head_paint(head, colours)[::-1]
@@ -184,7 +185,8 @@ class GlesRenderer:
         window = pygame.display.get_window_size()
         self.size = bounded(window, self._largest, self._rotation)
         self._canvas.fit(self.size, window)
-        for sized in (self._backdrop, self._board, self._readback):
+        self._backdrop.fit(self._camera())
+        for sized in (self._board, self._readback):
             sized.fit(self.size)
         self._fit_view()
 
@@ -211,9 +213,12 @@ class GlesRenderer:
             self._hair = self._grown()
         self._fit_view()
 
+    def _camera(self) -> Camera:
+        return Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
+
     def _fit_view(self) -> None:
         """Adapt the camera and the head's texture to the window's size."""
-        camera = Camera(*self.size, end_y=self._end_y, is_round=self._framing.is_round, shift=self._wander.shift)
+        camera = self._camera()
         parts = [part.program for part in (self._eyes, self._hair) if part is not None]
         shaded = [*self._lit, *parts]
         for program in (*shaded, self._lash):

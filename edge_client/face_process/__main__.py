@@ -171,7 +171,7 @@ def _open_built_in(start: FaceStart, config: EdgeConfig, say: Callable[[Message]
         rotation=config.rotation,
         framing=Framing(config.round_screen, config.burn_in_shift),
         head_file=config.head_file,
-        head_look=HeadLook(config.detail, config.hair),
+        head_look=HeadLook(config.detail, config.hair, config.background),
         avoid=start.avoid,
         known=known,
         on_try=lambda way: say(Trying(way.kind, way.display.addresses if way.display is not None else ())),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from avatar_relay.arkit import ARKIT_INDEX
 from avatar_relay.media import Expression, ExpressionPreset
 from edge_client.cast import CAST, DEFAULT_HEAD, head_file
-from edge_client.choices import HairChoice
+from edge_client.choices import BackgroundChoice, HairChoice
 from edge_client.colours import AS_PAINTED, FaceColours
 from edge_client.face.detail import HeadLook
 from edge_client.face.gl.opening import SMOOTH_SAMPLES
@@ -73,6 +74,7 @@ def main() -> int:
     _save(_colours(), FOLDER / "face-colours.jpg")
     _save(_hair(), FOLDER / "face-hair.jpg")
     _save(_cast(), FOLDER / "face-cast.jpg")
+    _save(_backgrounds(), FOLDER / "face-backgrounds.jpg")
     for width, height in ((800, 480), (1024, 600), (1280, 720), (480, 800)):
         renderer = _open("gles", (width, height))
         _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.jpg")
@@ -150,6 +152,19 @@ def _hair() -> Picture:
     return _grid(tiles, len(hairs), (250, 250))
 
 
+def _backgrounds() -> Picture:
+    """The backgrounds on a wide, a square and a tall screen."""
+    columns: list[Picture] = []
+    for size in ((800, 480), (480, 480), (288, 480)):
+        tiles: list[Picture] = []
+        for background in get_args(BackgroundChoice):
+            renderer = _open("gles", size, background=background)
+            tiles.append(_draw(renderer, _pose(mouthSmile=0.3)))
+            renderer.close()
+        columns.append(_grid(tiles, 1, (size[0] // 2, size[1] // 2)))
+    return np.concatenate(columns, axis=1)
+
+
 def _grid(tiles: list[Picture], across: int, size: tuple[int, int]) -> Picture:
     small = [np.asarray(Image.fromarray(tile).resize(size, Image.Resampling.LANCZOS)) for tile in tiles]
     rows = [np.concatenate(small[start : start + across], axis=1) for start in range(0, len(small), across)]
@@ -180,12 +195,17 @@ def _pose(*, head: Turn = (0, 0, 0), gaze: float = 0.0, **weights: float) -> Pos
 
 
 def _open(
-    choice: RendererChoice, size: tuple[int, int], colours: FaceColours = AS_PAINTED, hair: HairChoice = "auto", head: str = DEFAULT_HEAD
+    choice: RendererChoice,
+    size: tuple[int, int],
+    colours: FaceColours = AS_PAINTED,
+    hair: HairChoice = "auto",
+    head: str = DEFAULT_HEAD,
+    background: BackgroundChoice = "studio",
 ) -> Renderer:
     """An off-screen renderer; the drawn head has smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen", {})
-        look = HeadLook("high", hair)
+        look = HeadLook("high", hair, background)
         return GlesRenderer(
             size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours, look=look, largest=size, head_file=head_file(head)
         )

@@ -1,38 +1,39 @@
-"""The background behind the head. In software it is drawn once and then copied, at a tenth of the cost of drawing it."""
+"""The background behind the head: one of three scenes, each a fragment shader without textures. In software it is drawn once and then
+copied, at a tenth of the cost of drawing it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from edge_client.choices import BackgroundChoice
 from edge_client.colours import Colour
+from edge_client.face.camera import Camera
 from edge_client.face.gl.binding import GL
 from edge_client.face.gl.frame import colour_frame
 from edge_client.face.gl.program import Program
 
-_MIDDLE = (69, 84, 105)
-_RIM = 0.29  # fraction of the brightness in the middle
+_WALL: Colour = (69, 84, 105)
 
 
 class Backdrop:
     """Fills the colours of the draw buffer. Needs a current context."""
 
-    def __init__(self, size: tuple[int, int], chosen: Colour | None, *, copied: bool) -> None:
-        """`copied`: draw it now and copy it later; else draw it each time, which is faster on a tile-based GPU."""
+    def __init__(self, camera: Camera, chosen: Colour | None, scene: BackgroundChoice, *, copied: bool) -> None:
+        """`chosen`: the wall's colour. `copied`: draw it now and copy it later; else draw it each time: faster on a tile-based GPU."""
         self._copied = copied
         self._frame: int | None = None
-        self._program = Program("back")
+        self._program = Program(scene, vertices="back")
         self._program.use()
-        middle = np.array(_MIDDLE if chosen is None else chosen, np.float32) / np.float32(255)
-        self._program.set_vector("middle", middle)
-        self._program.set_vector("rim", middle * np.float32(_RIM))
-        self.fit(size)
+        self._program.set_vector("wall", np.array(_WALL if chosen is None else chosen, np.float32) / np.float32(255))
+        self.fit(camera)
 
-    def fit(self, size: tuple[int, int]) -> None:
-        """Adapt to the window's size; sets the viewport to cover it."""
-        self._size = size
+    def fit(self, camera: Camera) -> None:
+        """Adapt to the window's size and to what is seen; sets the viewport to cover it. The camera's `shift` has no effect."""
+        self._size = camera.width, camera.height
         self._program.use()
-        self._program.set_vector("aspect", np.array((size[0] / size[1], 0, 0), np.float32))
-        GL.glViewport(0, 0, *size)
+        half = camera.room / 2
+        self._program.set_vector("view", np.array((half * camera.width / camera.height, half, camera.viewer[1]), np.float32))
+        GL.glViewport(0, 0, *self._size)
         if self._frame is not None:
             GL.glDeleteFramebuffers(1, [self._frame])
         self._frame = self._drawn() if self._copied else None

@@ -19,7 +19,7 @@ class HeadLook:
     detail: DetailChoice = "auto"
     hair: HairChoice = "auto"
     """Only for heads with a hairline."""
-    background: BackgroundChoice = "studio"
+    background: BackgroundChoice = "plain"
 
 
 USUAL_LOOK = HeadLook()

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edge_client.face.gl.binding import GL
+from edge_client.face.gl.frame import colour_texture
 from edge_client.face.gl.program import Program
 
 
@@ -65,14 +66,7 @@ class Canvas:
         GL.glViewport(0, 0, *self._size)
 
     def _make_frame(self) -> None:
-        pixels = GL.GL_RGBA if int(GL.glGetIntegerv(GL.GL_ALPHA_BITS)) > 0 else GL.GL_RGB  # the window's own format
-        self._texture = GL.glGenTextures(1)
-        GL.glBindTexture(GL.GL_TEXTURE_2D, self._texture)
-        GL.glTexImage2D(GL.GL_TEXTURE_2D, 0, pixels, *self._size, 0, pixels, GL.GL_UNSIGNED_BYTE, None)
-        for name in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
-            GL.glTexParameteri(GL.GL_TEXTURE_2D, name, GL.GL_LINEAR)
-        for name in (GL.GL_TEXTURE_WRAP_S, GL.GL_TEXTURE_WRAP_T):
-            GL.glTexParameteri(GL.GL_TEXTURE_2D, name, GL.GL_CLAMP_TO_EDGE)
+        self._texture = colour_texture(self._size)
         self._depth = GL.glGenRenderbuffers(1)
         GL.glBindRenderbuffer(GL.GL_RENDERBUFFER, self._depth)
         GL.glRenderbufferStorage(GL.GL_RENDERBUFFER, GL.GL_DEPTH_COMPONENT24, *self._size)

@@ -21,21 +21,22 @@ class Program:
 
         `is_high`: compile with `HIGH` defined, which enables the parts within `#ifdef HIGH`.
         """
-        self._id = GL.glCreateProgram()
+        self.number: int = GL.glCreateProgram()
+        """GL's name of the program."""
         for kind, file in ((GL.GL_VERTEX_SHADER, f"{vertices or name}.vert"), (GL.GL_FRAGMENT_SHADER, f"{name}.frag")):
-            GL.glAttachShader(self._id, _compile(kind, _SHADERS / file, is_high=is_high))
-        GL.glLinkProgram(self._id)
-        if not GL.glGetProgramiv(self._id, GL.GL_LINK_STATUS):
-            raise ScreenError(f"the driver does not link the shader {name}: {_text(GL.glGetProgramInfoLog(self._id))}")
+            GL.glAttachShader(self.number, _compile(kind, _SHADERS / file, is_high=is_high))
+        GL.glLinkProgram(self.number)
+        if not GL.glGetProgramiv(self.number, GL.GL_LINK_STATUS):
+            raise ScreenError(f"the driver does not link the shader {name}: {_text(GL.glGetProgramInfoLog(self.number))}")
         self._places: dict[str, int] = {}
 
     def free(self) -> None:
         """Release the program; it cannot be used afterwards."""
-        GL.glDeleteProgram(self._id)
+        GL.glDeleteProgram(self.number)
 
     def use(self) -> None:
         """Make it the current program."""
-        GL.glUseProgram(self._id)
+        GL.glUseProgram(self.number)
 
     def set_matrix(self, name: str, matrix: NDArray[np.float32]) -> None:
         """Set a mat3 or mat4 from `matrix`, in row-major order as on paper."""
@@ -52,7 +53,7 @@ class Program:
 
     def _place(self, name: str) -> int:
         if name not in self._places:
-            self._places[name] = GL.glGetUniformLocation(self._id, name)
+            self._places[name] = GL.glGetUniformLocation(self.number, name)
         return self._places[name]
 
 

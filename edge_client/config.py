@@ -121,7 +121,7 @@ class EdgeConfig(ClientSettings):
         "auto", takes.choice(*get_args(HairChoice)), "cut of a built-in head's hair; auto: the head's own; painted: close to the head"
     )
     background: BackgroundChoice = setting(
-        "studio",
+        "plain",
         takes.choice(*get_args(BackgroundChoice)),
         "behind the drawn head: a wall, a lit canvas, or a room out of focus",
     )

@@ -34,6 +34,7 @@ class RawConnection:
         self.ended: set[int] = set()
         self._window, self._windows, self._initial = 65_535, dict[int, int](), 65_535
         self._news = asyncio.Condition()
+        self._is_closed = False
 
     def half_sent(self, count: int, method: str, size: int) -> dict[int, int]:
         """Start calls, each with a message without its last byte; return what is left to send of each."""
@@ -45,8 +46,8 @@ class RawConnection:
         return left
 
     async def push(self, left: dict[int, int]) -> None:
-        """Send as much as the windows allow, until all is sent or the relay has ended all of these streams."""
-        while left := {stream: count for stream, count in left.items() if count and stream not in self.ended}:
+        """Send as much as the windows allow, until all is sent or the relay has ended all of these streams, or the connection."""
+        while not self._is_closed and (left := {stream: count for stream, count in left.items() if count and stream not in self.ended}):
             sent = 0
             for stream in left:
                 count = min(CHUNK, left[stream], self._window, self._windows[stream])
@@ -54,17 +55,21 @@ class RawConnection:
                     self._send(stream, bytes(count))
                     left[stream] -= count
                     sent += count
-            await self._writer.drain()
+            try:
+                await self._writer.drain()
+            except ConnectionError:
+                return
             if not sent:
                 async with self._news:
-                    await self._news.wait()
+                    if not self._is_closed:
+                        await self._news.wait()
             else:
                 await asyncio.sleep(0)
 
     async def until_ended(self, count: int) -> None:
-        """Wait until the relay has ended the given number of streams."""
+        """Wait until the relay has ended the given number of streams, or the connection."""
         async with self._news:
-            await self._news.wait_for(lambda: len(self.ended) >= count)
+            await self._news.wait_for(lambda: self._is_closed or len(self.ended) >= count)
 
     def _send(self, stream: int, data: bytes) -> None:
         self._windows.setdefault(stream, self._initial)
@@ -81,6 +86,9 @@ class RawConnection:
                 async with self._news:
                     self._take(head[3], head[4], int.from_bytes(head[5:], "big"), payload)
                     self._news.notify_all()
+        async with self._news:
+            self._is_closed = True
+            self._news.notify_all()
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):

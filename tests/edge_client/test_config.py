@@ -84,6 +84,7 @@ idle_life = false
 skin_colour = "#8d5524"
 hair_colour = "#101010"
 eye_colour = "#5b3a1e"
+background = "studio"
 background_colour = "#304030"
 pictures_per_second = 25
 record = "{tmp_path}"

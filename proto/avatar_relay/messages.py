@@ -115,6 +115,10 @@ class Dropped:
     payloads: int
     bytes: int
     reason: str
+    count_id: int = 0
+    """Identifies a count whose total is repeated on each new stream of a publisher; 0 if there is none."""
+    total_payloads: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,8 @@ class Publishers:
             del self._ports[publisher.key]
             publisher.connected = False
             publisher.expires_at_us = self._clocks.now_us() + port.lease_us
-            if not publisher.conversations and (publisher.by_hand or port.said_all or not publisher.closed):
+            has_news = bool(publisher.closed or publisher.drops)
+            if not publisher.conversations and (publisher.by_hand or port.said_all or not has_news):
                 self._forget(publisher, lost=False)
 
     # --- what the relay does with them -----------------------------------------------------------------------------

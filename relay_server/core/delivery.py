@@ -44,6 +44,9 @@ class Delivery:
     playhead: Playhead = field(default_factory=Playhead)
     yielded: Counter[str] = field(default_factory=Counter)
     """Motion dropped in favour of audio and not reported yet: `payloads` and `bytes`."""
+    yielded_total: Counter[str] = field(default_factory=Counter)
+    count_id: int = 0
+    """See `Dropped`."""
     narrow_told: bool = False
     retained: deque[tuple[int, PayloadBatch]] = field(default_factory=deque)
     """Media sent and not held, each with the time of sending."""

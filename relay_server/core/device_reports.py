@@ -153,9 +153,9 @@ class DeviceReports:
             return ""
         size = sum([batch.size_bytes for batch in dropped])
         self._registry.conversations[cid].sent(session.device_id, Kind.MOTION, session.first_time(cid, Kind.MOTION, size))
-        yielded = session.deliveries[cid].yielded
-        yielded["payloads"] += len({seq for batch in dropped for seq in batch.seqs})
-        yielded["bytes"] += size
+        delivery = session.deliveries[cid]
+        delivery.count_id = delivery.count_id or now_us
+        delivery.yielded.update(payloads=len({seq for batch in dropped for seq in batch.seqs}), bytes=size)
         return cid
 
     def tick(self, now_us: int) -> list[Effect]:
@@ -192,6 +192,7 @@ class DeviceReports:
         effects: list[Effect] = [DeviceLost(session.device_id, "moved")]
         publishers: set[str] = set()
         for conversation_id in list(session.deliveries):
+            effects += tell_yielded(session, conversation_id)
             conversation = self._registry.conversations[conversation_id]
             if len(conversation.device_ids) > 1:
                 effects += self._lose(session, conversation_id)

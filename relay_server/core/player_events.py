@@ -45,6 +45,9 @@ def tell_yielded(session: Session, conversation_id: str) -> list[Effect]:
         delivery.narrow_told = True
         text = f"the link to device {session.device_id} is too slow: audio has priority, and motion is dropped if necessary"
         effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
-    body = Dropped(Kind.MOTION, delivery.yielded["payloads"], delivery.yielded["bytes"], DropReason.LINK_NARROW.value)
+    new, total = delivery.yielded, delivery.yielded_total
+    total.update(new)
+    counts = (delivery.count_id, total["payloads"], total["bytes"])
+    body = Dropped(Kind.MOTION, new["payloads"], new["bytes"], DropReason.LINK_NARROW.value, *counts)
     delivery.yielded.clear()
     return effects + tell_event(delivery.publisher, PlayerEvent(MADE_BY_RELAY, conversation_id, body, session.device_id))

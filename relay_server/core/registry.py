@@ -12,11 +12,11 @@ from __future__ import annotations
 import hmac
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
 from avatar_relay.media import Payload
-from avatar_relay.messages import ConversationCredit, Finished, PlayerEvent, PublisherWelcome, ToPublisher
+from avatar_relay.messages import ConversationCredit, Dropped, Finished, PlayerEvent, PublisherWelcome, ToPublisher
 from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import Backlog, Unacknowledged
 from relay_server.core.conversation import Conversation
@@ -26,7 +26,7 @@ from relay_server.core.settings_record import SettingsRecord
 from relay_server.core.volume_record import VolumeRecord
 
 MAX_TOLD_ONCE = 256
-"""Finished events made by the relay that are kept for a publisher whose stream breaks."""
+"""Finished events, and totals of dropped motion, made by the relay that are kept for a publisher whose stream breaks."""
 MAX_UNOPENED_BYTES = 32 << 20
 """Limit on media of conversations not opened yet, for all publishers together."""
 PAYLOAD_OVERHEAD_BYTES = 256
@@ -76,6 +76,8 @@ class PublisherRecord:
         """Messages queued for it."""
         self.told_once: deque[PlayerEvent] = deque(maxlen=MAX_TOLD_ONCE)
         """Finished events made by the relay, which no device repeats: resent to a publisher that reconnects."""
+        self.drops: dict[tuple[str, int], PlayerEvent] = {}
+        """The last report of each count of dropped motion, by device and `count_id`: its total is resent to a publisher that reconnects."""
         self._unacknowledged = Unacknowledged()
         """Player events not acknowledged by it. They are resent: acknowledging a later one must not cover one lost on a broken stream."""
         self.missed = 0
@@ -86,6 +88,11 @@ class PublisherRecord:
         self.missed += self.backlog.append(message)
         if isinstance(message, PlayerEvent) and not message.event_id and isinstance(message.body, Finished):
             self.told_once.append(message)
+        elif isinstance(message, PlayerEvent) and isinstance(message.body, Dropped) and message.body.count_id:
+            total = replace(message, body=replace(message.body, payloads=0, bytes=0))
+            self.drops[message.device_id, message.body.count_id] = total
+            if len(self.drops) > MAX_TOLD_ONCE:
+                del self.drops[next(iter(self.drops))]
         elif isinstance(message, PlayerEvent) and message.event_id:
             self._unacknowledged.add(message)
 
@@ -98,7 +105,7 @@ class PublisherRecord:
         told = self._unacknowledged
         waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in told]
         self.backlog.begin([welcome, *missed])
-        for message in (*self.told_once, *told.all(), *waiting):
+        for message in (*self.drops.values(), *self.told_once, *told.all(), *waiting):
             self.missed += self.backlog.append(message)
 
     def proves(self, token: str) -> bool:

@@ -35,7 +35,7 @@ SETTINGS = DeviceSettings((("rotation", "90"), ("figures", "on")), 7, (("rotatio
 EVENTS: tuple[m.PlayerEventBody, ...] = (
     m.Started(),
     m.Finished(1, interrupted=True, reason="interrupted"),
-    m.Dropped(Kind.MOTION, 2, 3, "late"),
+    m.Dropped(Kind.MOTION, 2, 3, "late", 7, 8, 9),
     m.Stalled(stalled=False, kind=Kind.AUDIO),
     m.DurationMismatch(4, 5),
     m.Paused(6),

@@ -11,9 +11,10 @@ from avatar_relay.media import OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import Finished, PlayerEvent, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.avatar_context import AvatarSettings
+from avatar_relay.publisher.conversation_record import Record
 from avatar_relay.publisher.errors import ConversationFailedError
 from avatar_relay.publisher.events import AvatarEvent
-from avatar_relay.publisher.publisher_session import PublisherSession, Record
+from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.stream_numbers import StreamNumbers
 from relay_server.connections.relay import Relay
 from tests.edge_client.playback_bench import JAW, PCM, motion_payload

@@ -18,6 +18,7 @@ from avatar_relay.checks import BytesLike
 from avatar_relay.media import AS_MOTION_SAYS, ConversationOpen, Expression, ExpressionPreset, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
 from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
+from avatar_relay.publisher.conversation_record import Record, Told
 from avatar_relay.publisher.end_hint import EndHint
 from avatar_relay.publisher.errors import (
     BufferFullError,
@@ -30,7 +31,7 @@ from avatar_relay.publisher.events import AvatarEvent, EventListeners, EventStre
 from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
-from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
+from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 logger = logging.getLogger(__name__)

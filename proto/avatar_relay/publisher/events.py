@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from avatar_relay.publisher.conversation_record import Told
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState
-from avatar_relay.publisher.publisher_session import Told
 
 MAX_WAITING_EVENTS = 256
 """Bound of the events that wait for a slow reader of `Avatar.events`; beyond it the oldest is dropped."""

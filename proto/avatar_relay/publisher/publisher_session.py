@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import assert_never
 
@@ -45,8 +44,9 @@ from avatar_relay.messages import (
     ToPublisher,
     UnknownEvent,
 )
-from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker, SeenEvents
-from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
+from avatar_relay.publisher.conversation_record import Record, Told
+from avatar_relay.publisher.playback_tracker import ConversationFinished, SeenEvents
+from avatar_relay.publisher.published_conversation import Phase
 from avatar_relay.publisher.send_queue import SendQueue
 from avatar_relay.reasons import Fault, FinishReason, Reason
 
@@ -62,38 +62,6 @@ AGAIN_MS = 50
 """Minimum pause between two attempts."""
 _BARRIER = Ping(0, 0)
 """A ping whose pong shows that all answers before it have arrived."""
-
-Told = PlayerEvent | ConversationError
-"""Events that a conversation's owner receives."""
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """A conversation with its playback state. `moved` is called after each change, `told` with each event."""
-
-    conversation: PublishedConversation
-    playback: PlaybackTracker
-    moved: Callable[[], None]
-    told: Callable[[Told], None]
-    targets: tuple[str, ...] = ()
-    stopped: Fault | None = None
-    """Why it accepts no more data; None if it was not stopped, or its owner stopped it."""
-    held: dict[str, Cursor] = field(default_factory=dict)
-    """The cursor that each device holds."""
-    steered: Pause | Resume | None = None
-    """The last of these that was sent; it may have been lost with a stream."""
-    again_until_us: int = 0
-    """It is being opened again, and retried until then; 0 if not."""
-
-    @property
-    def conversation_id(self) -> str:
-        """Its id."""
-        return self.conversation.conversation_id
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its outcome is known."""
-        return self.playback.outcome is not None
 
 
 class PublisherSession:
@@ -228,6 +196,9 @@ class PublisherSession:
         record = self._records.get(event.conversation_id)
         if record is None or (isinstance(event.body, Finished) and record.playback.is_finished_on(event.device_id)):
             return  # two relays that did not know of each other may each have made an end
+        if (news := record.news(event)) is None:
+            return
+        event = news
         record.playback.on_event(event)
         record.conversation.heard(event.device_id, event.body, now_us)
         self.stir(record)
@@ -242,11 +213,12 @@ class PublisherSession:
 
     def _on_error(self, record: Record, error: ConversationError, now_us: int) -> None:
         said_all = record.conversation.phase in (Phase.ENDED, Phase.CLOSED)
+        was_open = error.fault.reason is Reason.CONVERSATION_TAKEN_OVER  # its devices report its end
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
         if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN:
             return  # answers a command sent before the reopening; an interrupt is resent then
-        if record.again_until_us and record.playback.is_opened:
+        if record.again_until_us and record.playback.is_opened and not was_open:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
                 self._lose_device(record, error.device_id, now_us)
             else:
@@ -257,7 +229,7 @@ class PublisherSession:
             return
         if said_all and error.fault.reason in _ALREADY_SAID:
             return
-        if not record.playback.is_opened:
+        if not record.playback.is_opened and not was_open:
             self._unopened.setdefault(record.conversation_id, error.fault)
             self.outbox.ping(_BARRIER)
         elif not error.device_id:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from avatar_relay.media import ConversationOpen, Cursor
-from avatar_relay.messages import ConversationError, Finished, Opened, Pause, PlayerEvent, Resume, Taken
+from avatar_relay.media import ConversationOpen, Cursor, Kind
+from avatar_relay.messages import ConversationError, Dropped, Finished, Opened, Pause, PlayerEvent, Pong, Resume, Taken
+from avatar_relay.publisher.conversation_record import Record, Told
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker
 from avatar_relay.publisher.published_conversation import PublishedConversation
-from avatar_relay.publisher.publisher_session import PublisherSession, Record, Told
-from avatar_relay.reasons import Fault, Reason
+from avatar_relay.publisher.publisher_session import TOLD_AGAIN_US, PublisherSession
+from avatar_relay.reasons import DropReason, Fault, Reason
 from tests.avatar_relay.publisher.fakes import AVATARKIT, PCM_16K
 
 NOW_US = 1_000_000
@@ -60,6 +61,32 @@ def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_rel
     exchange.resumed((), NOW_US)
     assert exchange.next_message() is None
     assert isinstance(record.playback.outcome, ConversationFinished)
+
+
+def test_what_was_taken_over_before_it_was_known_to_be_open_has_the_outcome_of_its_device() -> None:
+    """`opened` was lost with a stream, and the device had finished it when the publisher reconnected; the fault is resent alone."""
+    exchange, record, _ = spoken()
+    exchange.handle(ConversationError("c1", Fault(Reason.CONVERSATION_TAKEN_OVER, "the last opener wins"), "lobby"), NOW_US)
+    exchange.handle(Pong(0, 0, 0, 0, 0), NOW_US)
+    assert record.playback.outcome is None
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    exchange.handle(ConversationError("c1", TAKEN), NOW_US)
+    exchange.tick(NOW_US + TOLD_AGAIN_US)
+    exchange.handle(ConversationError("c1", TAKEN), NOW_US + TOLD_AGAIN_US)
+    exchange.handle(Pong(0, 0, 0, 0, 0), NOW_US + TOLD_AGAIN_US)
+    assert isinstance(record.playback.outcome, ConversationFinished)
+
+
+def test_what_a_relay_dropped_is_told_once() -> None:
+    """Its totals are repeated on each new stream, since a report may be lost with one; those of another relay count from 0."""
+    exchange, record, told = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    for count_id, payloads, total in ((7, 3, 3), (7, 0, 3), (7, 0, 5), (7, 2, 5), (8, 4, 4)):
+        body = Dropped(Kind.MOTION, payloads, 10 * payloads, DropReason.LINK_NARROW, count_id, total, 10 * total)
+        exchange.handle(PlayerEvent(0, "c1", body, "lobby"), NOW_US)
+    drops = [event.body for event in told if isinstance(event, PlayerEvent) and isinstance(event.body, Dropped)]
+    assert [(body.payloads, body.bytes) for body in drops] == [(3, 30), (2, 20), (4, 40)]
+    assert not record.is_over
 
 
 def test_what_is_over_stays_over() -> None:

@@ -211,3 +211,15 @@ def test_only_the_device_tells_how_a_conversation_ended_that_it_may_know(cut_by:
     assert house.heard("lobby")[:3] == ["welcome", "open c1", "interrupt c1"]
     finishes(house, "c1", 1)
     assert house.heard("a") == ["finished c1 lobby 500000 completed"]
+
+
+def test_the_totals_of_what_was_dropped_are_repeated_to_a_publisher_that_reconnects() -> None:
+    """Its stream may have swallowed a report, which no device repeats."""
+    house = RelayDsl()
+    publisher = house.publisher("a")
+    for payloads, total in ((2, 2), (3, 5)):
+        publisher.tell(m.PlayerEvent(0, "c1", m.Dropped(Kind.MOTION, payloads, payloads, "link_narrow", 7, total, total), "lobby"))
+        publisher.backlog.popleft()
+    publisher.come_back(m.PublisherWelcome("token-a", m.Limits(1, 2, 3, 4, 5)), [])
+    _, told = publisher.backlog
+    assert told == m.PlayerEvent(0, "c1", m.Dropped(Kind.MOTION, 0, 0, "link_narrow", 7, 5, 5), "lobby")

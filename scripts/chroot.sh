@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # A Debian in a chroot made with debootstrap, for commands that try the project on a clean machine. Sourced after lib.sh; needs root.
 #
-# SUITE, BASE (the folder that keeps it) and CLONE (where the project is, within) are set by the caller. All mounts live in a mount
+# SUITE, BASE (the folder that keeps it), CLONE (where the project is, within) and, if it is not this machine's, ARCHITECTURE are set by
+# the caller. All mounts live in a mount
 # namespace of the process, so none is left behind, however it ends. What is tried is the current commit: changes that are not
 # committed are left out.
 
@@ -26,12 +27,21 @@ make_chroot() {
   source=$(mirror)
   say "$SUITE: making the chroot from $source"
   rm -rf --one-file-system "$CHROOT"
-  quiet_unless_it_fails debootstrap --variant=minbase --include=ca-certificates "$SUITE" "$CHROOT" "$source" ||
+  quiet_unless_it_fails debootstrap ${ARCHITECTURE:+"--arch=$ARCHITECTURE"} --variant=minbase --include=ca-certificates "$SUITE" "$CHROOT" "$source" ||
     die "debootstrap failed; its messages are above"
   # packages must not start services
   printf '#!/bin/sh\nexit 101\n' >"$CHROOT/usr/sbin/policy-rc.d"
   chmod +x "$CHROOT/usr/sbin/policy-rc.d"
   touch "$BASE/complete"
+}
+
+# A machine as debootstrap leaves it: until the end of the process, changes are kept in memory, above the chroot.
+use_clean_machine() {
+  mkdir -p "$BASE/memory" "$BASE/machine"
+  mount -t tmpfs tmpfs "$BASE/memory"
+  mkdir "$BASE/memory/upper" "$BASE/memory/work"
+  mount -t overlay overlay -o "lowerdir=$BASE/root,upperdir=$BASE/memory/upper,workdir=$BASE/memory/work" "$BASE/machine"
+  CHROOT=$BASE/machine
 }
 
 mount_system() {

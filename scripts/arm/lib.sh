@@ -87,3 +87,13 @@ resolve_wheels() {
   quiet_unless_it_fails "$PYTHON" -m pip install --dry-run --ignore-installed --target "$ARM/nowhere" --only-binary=:all: \
     "${ARM_PLATFORMS[@]}" --implementation cp --python-version "$version" -r "$ARM/requirements.txt"
 }
+
+# Programs for aarch64 can be started like native ones. The kernel forgets it with this mount namespace (before Linux 6.7: with the
+# next boot), unless the machine has it set up for good, as systemd does if qemu-user-static is installed.
+need_emulation() {
+  local formats=/proc/sys/fs/binfmt_misc
+  [[ $(dpkg --print-architecture) != arm64 ]] || return 0
+  need_packages qemu-user-static
+  [[ -e $formats/register ]] || mount -t binfmt_misc binfmt_misc "$formats" || die "this kernel has no binfmt_misc, which the emulation needs"
+  [[ -e $formats/qemu-aarch64 ]] || cat /usr/lib/binfmt.d/qemu-aarch64.conf >"$formats/register"
+}

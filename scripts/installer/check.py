@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts.installer.file_list import created, files_of_machine
+from scripts.installer.check_table import CheckError, Table, need, nothing_since, run
+from scripts.installer.file_list import files_of_machine
 from tests.lab.service_manager import ask
 
 SECOND_RUN_S = 5.0
@@ -38,24 +39,6 @@ if _sys.argv[0].endswith("face_process/__main__.py"):
 UPDATE_LOG = Path("/var/log/edge-client-update.service.log")
 DEVICE_LOG, MANAGER = Path("/var/log/edge-client.service.log"), "/run/lab.socket"
 CURRENT = Path("/opt/avatar-relay/current")
-
-
-class CheckError(Exception):
-    """A check failed; the message describes the fault."""
-
-
-def run(*command: str | Path, limit_s: float = 60.0) -> str:
-    """Run a command; returns its output. Raises `CheckError` with the end of the output if it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False)
-    if done.returncode:
-        raise CheckError(f"{' '.join(map(str, command))}: status {done.returncode}: {(done.stdout + done.stderr).strip()[-2_000:]}")
-    return done.stdout + done.stderr
-
-
-def need(condition: bool, otherwise: str) -> None:
-    """Raise `CheckError` if the condition is false."""
-    if not condition:
-        raise CheckError(otherwise)
 
 
 def until(what: str, asked: Callable[[], bool], limit_s: float) -> None:
@@ -258,13 +241,6 @@ def removed(before: set[str]) -> str:
     return nothing_since(before, but_for_packages=True)
 
 
-def nothing_since(before: set[str], *, but_for_packages: bool) -> str:
-    """Compare with an earlier list of files. Raises `CheckError` with the first few that are left."""
-    left = created(before, files_of_machine(), but_for_packages=but_for_packages)
-    need(not left, f"{len(left)} are left: {', '.join(left[:20])}")
-    return "no file, user or group is left"
-
-
 def package_installed(package: Path) -> str:
     """If its settings exist already, the package's services start."""
     Path("/etc/avatar-relay").mkdir()
@@ -302,34 +278,6 @@ def update_by_an_operator() -> str:
         finally:
             server.kill()
     return f"{before.name} → {CURRENT.readlink().name}; nothing there is writable; finished at {speaks('Updated.')}"
-
-
-# --- the table -------------------------------------------------------------------------------------------------------
-
-
-class Table:
-    """The checks and their results."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[str, str, str]] = []
-
-    def row(self, what: str, tried: Callable[[], str]) -> bool:
-        """Run a check; returns whether it succeeded."""
-        print(f"==> {what}", file=sys.stderr, flush=True)
-        try:
-            found, verdict = tried(), "ok"
-        except (CheckError, OSError, subprocess.TimeoutExpired, ValueError) as error:
-            found, verdict = str(error) or repr(error), "FAILED"
-        self._rows.append((verdict, what, found))
-        print(f"    {verdict}: {found}", file=sys.stderr, flush=True)
-        return verdict == "ok"
-
-    def show(self) -> int:
-        """Print the table; returns the exit status."""
-        width = max(len(what) for _, what, _ in self._rows)
-        for verdict, what, found in self._rows:
-            print(f"{verdict:6}  {what:{width}}  {' '.join(found.split())[:200]}")
-        return int(any(verdict != "ok" for verdict, _, _ in self._rows))
 
 
 def main() -> int:

@@ -191,7 +191,7 @@ def _pack(out: Path, version: Path, roles: Sequence[MachineRole]) -> Path:
             (tree / "DEBIAN" / script).chmod(0o755)
         out.mkdir(parents=True, exist_ok=True)
         package = out / f"{PACKAGE}_{number}_{architecture}.deb"
-        run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z3", "--build", tree, package, limit_s=900, what="packing")
+        run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z3", "--build", tree, package, limit_s=3_600, what="packing")
     return package
 
 

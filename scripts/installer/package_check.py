@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts.installer.check_table import Table, need, nothing_since, run
 from scripts.installer.file_list import files_of_machine
 
-EMULATED_S = 1_800.0
+EMULATED_S = 3_600.0
 """Time limit of a command on an emulated processor."""
 AS_SERVICE = ("setpriv", "--reuid=avatar", "--regid=avatar", "--init-groups", "env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8")
 

@@ -15,7 +15,7 @@ from avatar_relay.installer.release import SoftwareRelease
 from avatar_relay.installer.trial import ServiceState
 from avatar_relay.installer.unfinished import UnfinishedChange, read_unfinished
 
-BUILD_S, SELF_TEST_S = 1_800, 400
+BUILD_S, SELF_TEST_S = 7_200, 400
 BUILD_BYTES = 1_000_000_000
 """Free space that a new version needs, with what pip downloads for it."""
 COMPLETE = "installed"

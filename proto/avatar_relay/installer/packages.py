@@ -14,7 +14,7 @@ from avatar_relay.installer.plan import MachineRole
 from avatar_relay.installer.process import InstallError, run
 from avatar_relay.installer.release import PROJECT
 
-APT_S, APT_LOCK_S, APT_WAIT_S = 1_800, 300, 5
+APT_S, APT_LOCK_S, APT_WAIT_S = 7_200, 300, 5
 PACKAGES = Path(__file__).with_name("debian_packages.txt")
 HOME, SHELL = "/nonexistent", "/usr/sbin/nologin"
 PROCESSORS = ("x86_64", "aarch64")

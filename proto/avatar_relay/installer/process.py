@@ -108,7 +108,7 @@ def run(*command: str | Path, limit_s: float = COMMAND_S, what: str, finishes: b
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if late:
-                raise InstallError(f"{what}: {name} took longer than {limit_s:g} s") from error
+                raise InstallError(f"{what}: it took longer than {limit_s:g} s") from error
             raise
     if process.returncode != 0:
         said = (out + errors).strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 NOT_OF_THE_MACHINE = ("/proc", "/sys", "/dev", "/run", "/tmp", "/test-data", "/srv")
 """Folders of the kernel and of this run, which belong to no installation."""
 OF_THE_PACKAGE_MANAGER = re.compile(
-    "/var/lib/(dpkg|apt)/|/var/cache/(apt|debconf|ldconfig)/|/var/log/|/etc/ld.so.cache$|/etc/alternatives/|/etc/(passwd|group|shadow|gshadow)-$"
+    "/var/lib/(dpkg|apt)/|/var/cache/(apt|debconf|ldconfig)/|/var/log/|/etc/ld.so.cache$|/etc/alternatives/|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$"
     "|.*/__pycache__(/|$)"
 )
 """Files maintained by apt, dpkg, user management programs, and the triggers of Debian's packages."""

@@ -21,3 +21,15 @@ def test_install_upgrade_and_remove(suite: str) -> None:
     print(done.stdout + done.stderr)  # noqa: T201
     assert done.returncode == 0
     assert (done.stdout + done.stderr).count("nothing is left") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_000)
+@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
+@pytest.mark.parametrize("what", ["faults", "container"])
+def test_faults_and_container(what: str) -> None:
+    """Mistakes and interruptions; the steps of the Containerfile."""
+    command = [str(PROJECT_ROOT / "scripts" / "install_check"), what]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2_900, check=False)
+    print(done.stdout + done.stderr)  # noqa: T201
+    assert done.returncode == 0

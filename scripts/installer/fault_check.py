@@ -182,7 +182,7 @@ def main() -> int:
     table.row("/opt is read-only", lambda: unchanged(lambda: within("mount -t tmpfs -o ro tmpfs /opt && exec ", "read-only")))
     table.row("no network for Debian's packages", lambda: unchanged(lambda: without_network("apt-get update: a server on the network")))
     if table.row("Ctrl-C while pip runs", interrupted_build):
-        table.row("no network for pip", lambda: without_network("with pip: a server on the network"))
+        table.row("no network for pip", lambda: without_network(": a server on the network"))
         table.row("a full disk", lambda: within(SMALL_OPT.format(size="64m"), "free some space"))
         full = SMALL_OPT.format(size="1100m").removesuffix("exec ") + FILLED
         table.row("a disk that fills up while pip runs", lambda: within(full, "the disk is full", BUILD_S))

@@ -57,7 +57,7 @@ class Compared:
         return [limit for limit, held in limits.items() if not held]
 
 
-class _Drawing:
+class _DrawingClient:
     """A child process that draws."""
 
     def __init__(self, root: Path, size: tuple[int, int], look: Mapping[str, str], display: str) -> None:
@@ -91,7 +91,7 @@ def compare(commit: str, size: tuple[int, int], turns: int, look: Mapping[str, s
     with ExitStack() as stack:
         before, now = (
             stack.enter_context(_drawing(root, size, its_look))
-            for root, its_look in ((stack.enter_context(_checkout(commit)), {}), (PROJECT_ROOT, look))
+            for root, its_look in ((stack.enter_context(checkout(commit)), {}), (PROJECT_ROOT, look))
         )
         found: list[tuple[float, float]] = []
         for turn in range(turns + 2):
@@ -104,9 +104,9 @@ def compare(commit: str, size: tuple[int, int], turns: int, look: Mapping[str, s
 
 
 @contextmanager
-def _drawing(root: Path, size: tuple[int, int], look: Mapping[str, str]) -> Iterator[_Drawing]:
+def _drawing(root: Path, size: tuple[int, int], look: Mapping[str, str]) -> Iterator[_DrawingClient]:
     with virtual_display(size) as display:
-        drawing = _Drawing(root, size, look, display)
+        drawing = _DrawingClient(root, size, look, display)
         try:
             yield drawing
         finally:
@@ -114,7 +114,7 @@ def _drawing(root: Path, size: tuple[int, int], look: Mapping[str, str]) -> Iter
 
 
 @contextmanager
-def _checkout(commit: str) -> Iterator[Path]:
+def checkout(commit: str) -> Iterator[Path]:
     """The edge client as of a commit, in a temporary folder."""
     packed = subprocess.run(
         ["git", "-C", str(PROJECT_ROOT), "archive", commit, "edge_client", "proto"], capture_output=True, timeout=60, check=False

@@ -34,7 +34,7 @@ _NO_ARITHMETIC = {"load_const", "deref_var", "deref_array", "intrinsic", "mov", 
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ShaderCounts:
     """Of one shader."""
 
     arithmetic: int
@@ -45,7 +45,7 @@ class Counts:
     """Components of inputs, of a fragment shader."""
 
 
-def counted(nir: str) -> Counts:
+def counted(nir: str) -> ShaderCounts:
     """Count one shader's NIR. Pure. Raises `ProgramError` if it has a loop, whose passes are not known."""
     if "loop {" in nir:
         raise ProgramError("a shader has a loop that Mesa did not unroll")
@@ -58,7 +58,7 @@ def counted(nir: str) -> Counts:
             arithmetic += lanes
             special += lanes * _SPECIAL.get(name, 0)
     inputs = sum(int(width or 1) for width, name in _INPUT.findall(nir) if not name.startswith("gl_"))
-    return Counts(arithmetic, special, fetches, inputs)
+    return ShaderCounts(arithmetic, special, fetches, inputs)
 
 
 def shader_texts() -> dict[str, tuple[str, str]]:

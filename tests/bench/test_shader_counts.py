@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from scripts.bench.shader_counts import SHADERS, Counts, counted
+from scripts.bench.shader_counts import SHADERS, ShaderCounts, counted
 from tests.lab.data import PROJECT_ROOT
 from tests.lab.programs import ProgramError
 
@@ -28,7 +28,7 @@ decl_var shader_in INTERP_MODE_NONE highp float far (VARYING_SLOT_VAR0.z, 0, 0)
 
 def test_what_counts() -> None:
     """Arithmetic, special functions, fetches and interpolated components; not constants, loads or moves."""
-    assert counted(NIR) == Counts(arithmetic=2, special=1, fetches=1, interpolated=3)
+    assert counted(NIR) == ShaderCounts(arithmetic=2, special=1, fetches=1, interpolated=3)
     with pytest.raises(ProgramError, match="loop"):
         counted(NIR + "\tloop {\n")
 

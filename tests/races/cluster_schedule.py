@@ -127,6 +127,7 @@ class ClusterSchedule:
         self.edge = self.edges[0]
         self.peers: list[Backend | Edge] = [*self.backends, *self.edges]
         self.cuts = 0
+        self.late_share = LATE_SHARE
         self.replaced: list[str] = []
         """Streams that a relay ended in favour of an older one of the same client."""
         self._at: dict[Backend | Edge, str] = {}
@@ -277,7 +278,7 @@ class ClusterSchedule:
         leg = peer.leg
         assert leg is not None
         node.legs.add(leg)
-        if self.chance.random() < LATE_SHARE and not self._calm:
+        if self.late_share and self.chance.random() < self.late_share and not self._calm:
             self._do(self._arrive_late(leg, node))
             peer.notice()
             return

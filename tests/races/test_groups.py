@@ -19,6 +19,7 @@ Scene = Callable[[ClusterSchedule], Awaitable[None]]
 async def play(members: str, scene: Scene, seed: int) -> None:
     """Publishers are at `x`, members at the relays in `members`; every member must play every conversation completely, with one end."""
     schedule = ClusterSchedule(seed, MEMBERS)
+    schedule.late_share = 0.0  # all members are attached when the scene begins
     at = dict(zip(schedule.edges, members, strict=True)) | dict.fromkeys(schedule.backends, "x")
     await schedule.begin(NAMES, at)
     await scene(schedule)

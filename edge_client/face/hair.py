@@ -61,13 +61,13 @@ class Cut:
         """The same cut with fewer triangles, for drawing by the CPU."""
         return replace(
             self,
-            locks=self.locks // 6,
+            locks=self.locks // 12,
             columns=34,
             rows=9,
             lock_rows=6,
             volume=self.volume + 0.015,  # its facets are nearer to the scalp than its points
             loose=self.loose * 0.4,
-            wide=self.wide * 1.4,
+            wide=self.wide * 1.5,
             shells=min(self.shells, 1),
         )
 
@@ -181,7 +181,7 @@ class _Comb:
         far, turn = np.hypot(plane[..., 0], plane[..., 1]), np.arctan2(plane[..., 0], plane[..., 1])
         ahead = _smooth(np.cos(turn), 0.0, 0.7) * _smooth(far, 1.1, 0.85)
         if cut.parting_x is not None:  # the edge of the sheet is the hairline
-            near = _smooth(edge, 0.16, 0.0) * _smooth(np.abs(turn), _TEMPLE, _TEMPLE - 0.3)
+            near = _smooth(edge, 0.16, 0.0) * _smooth(np.abs(turn), _TEMPLE + 0.3, _TEMPLE - 0.4)
             kept = far + near * np.maximum(0.0, self._line(np.abs(turn)) - 0.015 - far)
             plane, far = plane * (kept / np.maximum(far, 1e-9))[..., None], kept
         flat = ahead * _smooth(edge, 0.14, 0.0) if cut.parting_x is not None else np.zeros_like(s)

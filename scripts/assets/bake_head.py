@@ -21,7 +21,6 @@ from scripts.assets.bake_mesh import Floats, Ints, Quads, Refined, normals, open
 from scripts.assets.bake_paint import (
     SWATCH_V,
     SWATCHES,
-    TEETH_ALONG,
     TEETH_HIGH_V,
     TEETH_U,
     PaintedTexture,
@@ -32,6 +31,7 @@ from scripts.assets.bake_paint import (
     shirt_depth,
 )
 from scripts.assets.bake_source import EYE_L, EYE_R, Source, fetch, load, seal_lips, unpack
+from scripts.assets.bake_teeth import teeth_row
 from scripts.assets.people import CAST, Person
 from tests.lab.tool import command_line
 
@@ -41,10 +41,14 @@ _NECK_JOINT, _HEAD_JOINT = slice(14534, 14542), slice(14070, 14078)
 _UPPER_LIP, _LOWER_LIP = 520, 540  # vertices where the lips meet in the middle
 _CROP_Y, _CROP_X = -2.75, 2.4
 _EYE_RADIUS = 0.1455
-_BACK_Z, _EAR_X = -1.1, 0.76
+_BACK_Z, _EAR_X = -1.1, 0.74
 _SHIRT_THICK = 0.035
 
-_TEETH_AXIS_Z, _TEETH_BEND = -0.05, 0.235  # centre of the dental arch; length along it per radian, fitted by eye to its outer points
+_CLOTH_GLOSS = 0.03
+"""Below any other: the shader finds cloth by it."""
+_COLLAR_Z, _COLLAR_COLUMNS = -0.9, 32
+_COLLAR = np.array(((-0.060, -0.01), (-0.050, 0.026), (-0.010, 0.040), (0.034, 0.026), (0.040, -0.03)))
+"""The section of the collar: distance up along the skin, and outwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Part:
     tris: Ints
     chart: Floats
     shade: Floats
-    gloss: float
+    gloss: Floats | float
 
 
 def main() -> None:
@@ -91,11 +95,15 @@ def bake(source: Source, person: Person, sky: Floats) -> dict[str, NDArray[np.ge
     mesh, points = source.mesh, source.guided
     lash_quads = np.isin(mesh.groups, ("helper-l-eyelashes-2", "helper-r-eyelashes-2"))
     depth = np.clip((points[:, 2] + 0.16) / 0.34, 0.22, 1.0)
+    source, collar = _with_collar(source, fine.tris, sky)
+    mesh = source.mesh
+    source, teeth = _with_teeth(source, depth)
     parts = [
         _skin_part(points, fine.tris, sky),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
-        *(_teeth_part(source, group, depth * light) for group, light in (("helper-upper-teeth", 0.95), ("helper-lower-teeth", 0.74))),
+        *teeth,
         _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
+        collar,
     ]
     roots = _lash_roots(source, lash_quads)
     painted = paint(Skin(points, uvs, fine.tris, source.masks, points[roots], _seal_line(source, fine.tris)), person)
@@ -188,7 +196,8 @@ def _skin_part(points: Floats, skin_tris: Ints, sky: Floats) -> Part:
     tris[across] = np.where((places[tris[across]][:, :, 0] < 0.5), double[tris[across]], tris[across])
     shifted = places[wrapped] + (1.0, 0.0)
     whole = np.concatenate([came_from, came_from[wrapped]])
-    return Part(whole, tris, np.concatenate([places, shifted]), 0.42 + 0.58 * sky[whole] ** 0.8, 0.22)
+    gloss = np.where(shirt_depth(points[whole]) > 0, _CLOTH_GLOSS, 0.22)
+    return Part(whole, tris, np.concatenate([places, shifted]), 0.42 + 0.58 * sky[whole] ** 0.8, gloss)
 
 
 def _plain_part(name: str, quads: Ints, shade: Floats, gloss: float) -> Part:
@@ -197,16 +206,61 @@ def _plain_part(name: str, quads: Ints, shade: Floats, gloss: float) -> Part:
     return Part(came_from, local.reshape(-1, 3), places, shade[came_from], gloss)
 
 
-def _teeth_part(source: Source, group: str, shade: Floats) -> Part:
-    """A row of teeth, mapped to the painted row: u is the distance along the gums, v the height above the tips."""
-    came_from, local = np.unique(triangles(source.mesh.faces[source.mesh.groups == group]), return_inverse=True)
-    points = source.guided[came_from]
-    along = _TEETH_BEND * np.arctan2(points[:, 0], points[:, 2] - _TEETH_AXIS_Z)
-    from_gum = np.abs(points[:, 1] - points[:, 1].min()) if group == "helper-lower-teeth" else np.abs(points[:, 1] - points[:, 1].max())
-    up = 1 - from_gum / from_gum.max()
-    left, right = TEETH_U
-    places = np.stack([left + (right - left) * np.clip(0.5 + along / (2 * TEETH_ALONG), 0, 1), 0.001 + TEETH_HIGH_V * up], axis=1)
-    return Part(came_from, local.reshape(-1, 3), places, shade[came_from], 0.30)
+def _added(source: Source, points: Floats, shapes: Floats) -> Source:
+    """The source with more points; those on the default person are the same, since nothing is found by them."""
+    mesh = replace(source.mesh, points=np.concatenate([source.mesh.points, points]))
+    guide = source.guide and _added(source.guide, points, shapes)
+    return replace(source, mesh=mesh, shapes=np.concatenate([source.shapes, shapes], axis=1), guide=guide)
+
+
+def _with_teeth(source: Source, light: Floats) -> tuple[Source, list[Part]]:
+    """Add both rows of teeth with their gums in place of the plain ones, whose motion they take, and whose `light`."""
+    parts = []
+    for group, bright in (("helper-upper-teeth", 1.0), ("helper-lower-teeth", 0.85)):
+        plain = np.flatnonzero(source.used(group))
+        old = source.mesh.points[plain]
+        row = teeth_row(old, upper=group == "helper-upper-teeth")
+        near = 1 / (np.linalg.norm(row.points[:, None] - old[None], axis=2) ** 2 + 1e-4)
+        motion = source.shapes[:, plain].transpose(1, 0, 2).reshape(len(plain), -1)  # linear in the position: the jaw is rigid
+        fit = np.linalg.lstsq(np.column_stack([old, np.ones(len(old))]), motion, rcond=None)[0]
+        moves = (np.column_stack([row.points, np.ones(len(row.points))]) @ fit).reshape(len(row.points), -1, 3).transpose(1, 0, 2)
+        moves[np.abs(moves).max((1, 2)) < 2e-3] = 0
+        low = 0.001 + TEETH_HIGH_V * np.clip(1 - row.height, 0, 1)
+        spots = np.where(row.is_gum[:, None], (SWATCHES["gum"], SWATCH_V), np.stack([np.full(len(low), TEETH_U), low], axis=1))
+        lips = 0.62 + 0.38 * np.clip(row.height, 0, 1)  # they shade what is near the gums
+        shade = bright * (near @ light[plain] / near.sum(1)) * row.open * lips
+        parts.append(Part(len(source.mesh.points) + np.arange(len(row.points)), row.tris, spots, shade, 0.30))
+        source = _added(source, row.points, moves)
+    return source, parts
+
+
+def _with_collar(source: Source, tris: Ints, sky: Floats) -> tuple[Source, Part]:
+    """Add a ribbed band along the neckline."""
+    points, places, cloth = source.mesh.points, source.guided, shirt_depth(source.guided)
+    edges = np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]])
+    cross = edges[(cloth[edges[:, 0]] < 0) & (cloth[edges[:, 1]] >= 0)]
+    part = (cloth[cross[:, 0]] / (cloth[cross[:, 0]] - cloth[cross[:, 1]]))[:, None]
+    values = np.column_stack([points, normals(points, tris), places, sky])
+    spots = values[cross[:, 0]] * (1 - part) + values[cross[:, 1]] * part
+    turn = np.arctan2(spots[:, 6], spots[:, 8] - _COLLAR_Z)
+    grid = np.linspace(-np.pi, np.pi, _COLLAR_COLUMNS + 1)
+    near = np.exp(-(((np.abs((grid[:, None] - turn + np.pi) % (2 * np.pi) - np.pi)) / 0.13) ** 2))
+    line = near @ spots / near.sum(1, keepdims=True)
+    middle, outward, place, lit = line[:, :3], line[:, 3:6], line[:, 6:9], line[:, 9]
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    upward = np.array((0.0, 1.0, 0.0)) - outward * outward[:, 1:2]
+    upward /= np.linalg.norm(upward, axis=1, keepdims=True)
+    band = middle[:, None] + upward[:, None] * _COLLAR[:, :1] + outward[:, None] * _COLLAR[:, 1:]
+    rows = len(_COLLAR)
+    corner = (np.arange(_COLLAR_COLUMNS)[:, None] * rows + np.arange(rows - 1)).ravel()
+    ways = ((0, rows, 1), (1, rows, rows + 1))
+    band_tris = np.concatenate([corner[:, None] + np.array(way) for way in ways])
+    turns = np.column_stack([0.5 + grid / (2 * np.pi), np.full(len(grid), chart(place - (0.0, 0.14, 0.0))[:, 1].mean())])
+    spread = np.repeat(turns, rows, axis=0) + np.tile(np.column_stack([np.zeros(rows), _COLLAR[:, 0] / 3.67]), (len(grid), 1))
+    shade = (0.50 + 0.50 * np.clip(lit, 0, 1))[:, None] * np.array((0.75, 0.9, 1.0, 0.95, 0.55))
+    count = band.size // 3
+    grown = _added(source, band.reshape(-1, 3), np.zeros((len(source.shapes), count, 3)))
+    return grown, Part(len(points) + np.arange(count), band_tris, spread, shade.ravel(), _CLOTH_GLOSS)
 
 
 def _lash_roots(source: Source, lash_quads: NDArray[np.bool_]) -> Ints:
@@ -280,7 +334,7 @@ def _pack(source: Source, parts: list[Part], painted: PaintedTexture) -> dict[st
         "normals": rest[came_from].astype(np.float16),
         "chart": np.concatenate([part.chart for part in parts]).astype(np.float32),
         "shade": np.concatenate([part.shade for part in parts]).astype(np.float16),
-        "gloss": np.concatenate([np.full(len(part.came_from), part.gloss) for part in parts]).astype(np.float16),
+        "gloss": np.concatenate([np.broadcast_to(part.gloss, part.shade.shape) for part in parts]).astype(np.float16),
         "triangles": np.concatenate([part.tris + start for part, start in zip(parts, offsets, strict=False)]).astype(np.uint16),
         "lash_triangles": np.array(len(parts[-1].tris)),
         "moves": np.rint(moves / move_scale[:, None, None]).astype(np.int16),

@@ -20,21 +20,17 @@ SIZE = 1024
 LOW, HIGH = -2.05, 1.62
 """Heights of the texture's bottom and top; everything below is shirt."""
 SWATCH_V = 0.012
-SWATCHES = {"tongue": 0.25, "mouth": 0.35}
+SWATCHES = {"tongue": 0.25, "mouth": 0.35, "gum": 0.43}
 """Horizontal positions of plain colours in the texture's lowest rows."""
-TEETH_U, TEETH_HIGH_V = (0.52, 0.98), 0.021
-"""Position of the row of teeth in these rows: from the right-most to the left-most tooth, and their height."""
-TEETH_ALONG = 0.56
-"""The length of half a row along the gums, in mesh units."""
+TEETH_U, TEETH_HIGH_V = 0.60, 0.021
+"""Position of the teeth's colours in these rows, from the tip upwards, and their height."""
 
 _LOWEST_V = 0.035  # above the swatches
 _DOME_Y, _DOME_R = 0.45, 0.78
 _FRONT_GAIN = 0.10
 
-_PLAIN = {"tongue": (0.76, 0.37, 0.45), "mouth": (0.36, 0.11, 0.135)}
-_TOOTH, _TOOTH_ROOT, _TOOTH_GAP = np.array((0.955, 0.93, 0.88)), np.array((0.87, 0.79, 0.71)), np.array((0.50, 0.36, 0.32))
-_TOOTH_ENDS = np.array((0.0, 0.106, 0.187, 0.281, 0.369, 0.457, 0.58))
-"""Boundaries between teeth along half a row, from the middle, in mesh units: the usual widths of upper teeth."""
+_PLAIN = {"tongue": (0.76, 0.37, 0.45), "mouth": (0.36, 0.11, 0.135), "gum": (0.68, 0.335, 0.385)}
+_TOOTH, _TOOTH_ROOT, _TOOTH_TIP = np.array((1.0, 0.98, 0.93)), np.array((0.93, 0.86, 0.775)), np.array((0.94, 0.94, 0.92))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ def hair_depth(points: Floats, cut: Cut) -> Floats:
 def shirt_depth(points: Floats) -> Floats:
     """Depth of a position below the neckline, in mesh units; negative above."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    return np.asarray(-1.50 - 0.16 * np.clip((z + 0.6) / 0.5, -1, 1) + 0.10 * np.clip(np.abs(x) - 0.2, 0, 1.0) - y)
+    return np.asarray(-1.38 - 0.15 * np.clip((z + 0.6) / 0.5, -1, 1) + 0.10 * np.clip(np.abs(x) - 0.2, 0, 1.0) - y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +120,8 @@ def paint(skin: Skin, person: Person) -> PaintedTexture:
     for name, u in SWATCHES.items():
         middle = int(u * SIZE)
         colour[:24, middle - 40 : middle + 40] = _PLAIN[name]
-    left, right = (int(u * SIZE) for u in TEETH_U)
-    colour[:24, left - 12 : right + 12] = _teeth(24, right - left, 12)
+    middle = int(TEETH_U * SIZE)
+    colour[:24, middle - 40 : middle + 40] = _teeth(24)
     regions[:26] = 0
     small = np.concatenate([regions.reshape(SIZE // 2, 2, SIZE // 2, 2, 2).mean((1, 3)), np.zeros((SIZE // 2, SIZE // 2, 1))], axis=2)
     return PaintedTexture(_bytes(colour), _bytes(small), (means[0], means[1]))
@@ -135,15 +131,10 @@ def _bytes(colour: Floats) -> NDArray[np.uint8]:
     return np.clip(np.rint(colour * 255), 0, 255).astype(np.uint8)
 
 
-def _teeth(rows: int, columns: int, margin: int) -> Floats:
-    """Teeth, (rows, columns + 2 × margin, 3): tips in the lowest row, darker towards the gums, with gaps that widen at the tips."""
-    along = np.abs((np.arange(-margin, columns + margin) + 0.5) / columns * 2 - 1)[None, :] * TEETH_ALONG
-    up = np.minimum(1.0, (np.arange(rows)[:, None] + 0.5) / (TEETH_HIGH_V * SIZE))
-    to_gap = np.abs(along[..., None] - _TOOTH_ENDS).min(-1)
-    gap = np.exp(-((to_gap / (0.0045 + 0.010 * np.clip(1 - 3.5 * up, 0, 1) ** 2)) ** 2))
-    colour = _TOOTH + (_TOOTH_ROOT - _TOOTH) * (0.75 * _smooth(up, 0.35, 1.1))[..., None]
-    colour = colour * (1 - 0.05 * _smooth(to_gap, 0.04, 0.0))[..., None]  # each tooth is round
-    return np.asarray(colour + (_TOOTH_GAP - colour) * (gap * (0.42 + 0.2 * up))[..., None])
+def _teeth(rows: int) -> Floats:
+    """The colours of a tooth, (rows, 1, 3): its translucent tip in the lowest row, its darker root in the highest."""
+    up = np.minimum(1.0, (np.arange(rows)[:, None, None] + 0.5) / (TEETH_HIGH_V * SIZE))
+    return np.asarray(_TOOTH + (_TOOTH_ROOT - _TOOTH) * _smooth(up, 0.45, 1.1) + (_TOOTH_TIP - _TOOTH) * _smooth(up, 0.22, 0.0))
 
 
 def _across_the_seam(plane: Floats, values: Floats, tris: Ints) -> list[tuple[Floats, Floats, Ints]]:
@@ -182,11 +173,19 @@ def _colours(image: Floats, skin: Skin, person: Person) -> tuple[Floats, Floats]
     colour = _lay(colour, _hair(place, person), hair)
     cloth = shirt_depth(place)
     shirt = _smooth(cloth, -0.006, 0.006)
-    colour = _lay(colour, np.array(look.shirt) * (0.95 + 0.1 * _noise(size, 300).reshape(-1, 1)), shirt)
-    colour = colour * (1 - 0.35 * np.exp(-(((cloth - 0.0) / 0.035) ** 2)))[:, None]
+    colour = _lay(colour, np.array(look.shirt) * (0.97 + 0.06 * _noise(size, 300).reshape(-1, 1)) * _folds(place, cloth), shirt)
+    colour = colour * (1 - 0.40 * np.exp(-(((cloth + 0.03) / 0.05) ** 2)) * (cloth < 0.09))[:, None]  # the shadow of the collar
     hairy = 1 - (1 - np.clip(brow, 0, 1)) * (1 - lash) * (1 - np.clip(hair, 0, 1))
     regions = np.stack([(1 - shirt) * (1 - hairy) * (1 - 0.5 * lips), (1 - shirt) * hairy], axis=1)
     return np.asarray(colour.reshape(size, size, 3)), np.asarray(regions.reshape(size, size, 2))
+
+
+def _folds(place: Floats, cloth: Floats) -> Floats:
+    """Light and shade of soft folds that run down and outwards from the collar, a factor, (n, 1)."""
+    turn = np.arctan2(place[:, 0], place[:, 2] + 0.9)
+    across = turn * 3.2 + 0.9 * np.sin(2.1 * turn) + 0.35 * np.sin(cloth * 5.0 + 4.0 * turn)
+    deep = _stripes(across + 40, 7) - 0.5 + 0.5 * (_stripes(across * 2.3 + 90, 8) - 0.5)
+    return np.asarray(1 + 0.22 * deep * _smooth(cloth, 0.04, 0.30))[:, None]
 
 
 def _hair(place: Floats, person: Person) -> Floats:

@@ -32,7 +32,7 @@ _UNITS = _DATA + "faceunits01/targets/faceunits/"
 _MAKEHUMAN = _DATA + "mpfb2/"
 _MASKS = ("lips", "eyelids", "inside-mouth", "ears")
 _BROWS_UP = 0.15
-_UPPER_TEETH_DOWN, _LOWER_TEETH_DOWN = 0.055, 0.035
+_UPPER_TEETH_DOWN, _LOWER_TEETH_DOWN = 0.055, 0.055
 _TEETH_MIDDLE, _TEETH_SIZE = np.array((0.0, -0.58, 0.03)), np.array((0.86, 1.0, 0.86))  # otherwise they pierce the corners of the mouth
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from edge_client.colours import PAINTED_HAIR, Colour, factor
 from edge_client.face.gl.binding import GL
-from edge_client.face.gl.meshes import attribute, upload, upload_texture
+from edge_client.face.gl.meshes import attribute, halved, upload, upload_texture
 from edge_client.face.gl.program import Program
 from edge_client.face.hair import Hair
 
@@ -20,11 +20,14 @@ class HairLocks:
     """Draws the locks of a head. Needs a current context."""
 
     def __init__(self, hair: Hair, chosen: Colour | None, *, curls: bool, is_high: bool) -> None:
-        """Upload the hair. `chosen`: its colour. `curls`: as in its cut. `is_high`: highlights are worked out for each pixel."""
+        """Upload the hair. `chosen`: its colour. `curls`: it has tight curls. `is_high`: fine strands, with highlights for each pixel."""
         self.program = Program("hair", is_high=is_high)
         self.program.use()
         self.program.set_integer("paint", 0)
-        self._paint = upload_texture(curls_picture(chosen) if curls else strands_picture(chosen), levels=True, tiled=curls)
+        picture = curls_picture(chosen) if curls else strands_picture(chosen)
+        if not is_high:  # about as many texels as pixels, which saves choosing a level
+            picture = halved(picture, 1 if curls else 2)
+        self._paint = upload_texture(picture, levels=is_high, tiled=curls)
         self.program.set_vector("sheen", np.array(_DULL if curls else _SHEEN, np.float32))
         self._array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(self._array)

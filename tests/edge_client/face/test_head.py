@@ -42,7 +42,7 @@ def test_left_is_the_faces_left(head: Head, name: str) -> None:
 
 def test_the_mesh_is_whole(head: Head) -> None:
     """Triangles name existing vertices; normals have unit length; sizes suit a small device."""
-    assert int(max(head.triangles.max(), head.lash_triangles.max())) < len(head.points) <= 7200
+    assert int(max(head.triangles.max(), head.lash_triangles.max())) < len(head.points) <= 8000
     assert np.allclose(np.linalg.norm(head.normals, axis=1), 1, atol=0.01)
     assert all(np.isfinite(array).all() for array in (head.points, head.chart, head.shade, head.deltas))
 
@@ -59,6 +59,22 @@ def test_a_head_that_ships_is_small_and_known_by_its_colours(name: str) -> None:
         assert colours == AS_PAINTED
     else:
         assert (colours.skin, colours.hair) == (head.painted.skin, head.painted.hair)
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_teeth_are_modelled_and_lower_ones_follow_the_jaw(name: str) -> None:
+    """Eight upper and six lower teeth with their gums: the upper never move, the lower fall with the jaw, and lips hide both at rest."""
+    head = load_head(head_file(name))
+    is_tooth = (np.abs(head.chart[:, 0] - 0.60) < 1e-3) & (head.chart[:, 1] < 0.03)
+    is_gum = (np.abs(head.chart[:, 0] - 0.43) < 1e-3) & (head.chart[:, 1] < 0.03)
+    assert (int(is_tooth.sum()), int(is_gum.sum())) == (14 * 20, 14 * 8)
+    falls = head.deltas.reshape(len(ARKIT_NAMES), head.moving, 6)[ARKIT_INDEX["jawOpen"], :, 1]
+    lower = np.flatnonzero(is_tooth[: head.moving] & (falls < -0.1))
+    upper = np.flatnonzero(is_tooth)[np.flatnonzero(is_tooth) >= head.moving]
+    assert len(lower) == 6 * 20
+    assert len(upper) == 8 * 20
+    lips = head.points[list(head.lips), 2].min()
+    assert head.points[is_tooth | is_gum, 2].max() < lips - 0.02
 
 
 def test_heads_are_told_by_name_or_file(tmp_path: Path) -> None:
@@ -100,7 +116,7 @@ def test_a_head_for_other_shapes_is_refused(tmp_path: Path) -> None:
     ("name", "value", "says"),
     [
         ("triangles", np.full((4, 3), 60_000, np.uint16), "names vertices"),
-        ("points", np.full((6819, 3), np.nan, np.float32), "not finite"),
+        ("points", np.full((7526, 3), np.nan, np.float32), "not finite"),
         ("moves", np.zeros((52, 5, 3), np.int16), "shape"),
         ("lash_triangles", np.array(90_000), "fewer triangles"),
         ("eye_radius", np.array("x"), "cannot be read"),

@@ -9,6 +9,7 @@ in vec3 facing;
 in vec3 sight;
 in vec4 surface;
 uniform sampler2D relief;  // slopes of pores
+uniform vec3 mouth;        // 1 in y if this is a built-in head, whose cloth has the least gloss
 uniform vec3 creases;      // how deep those of raised brows, of a frown and of a smile are
 
 const vec3 KEY = vec3(0.406, 0.487, 0.773), FILL = vec3(-0.832, 0.104, 0.545);
@@ -29,6 +30,14 @@ vec2 wrinkles() {
   across += creases.z * smoothstep(-0.30, -0.40, y) * smoothstep(-0.74, -0.58, y) * crease((x - fold) / 0.013) * 1.1;
   return vec2(side * across, creases.x * forehead * sin(6.2832 * row) * 0.20);
 }
+
+// The threads of knitted cloth: rows of loops. They fade if they are finer than pixels.
+vec2 weave() {
+  vec2 at = spot * vec2(190.0, 130.0);
+  at.y += 0.25 * cos(12.5664 * at.x);
+  vec2 fine = fwidth(at);
+  return vec2(sin(12.5664 * at.x), sin(6.2832 * at.y)) * 0.30 * smoothstep(0.45, 0.15, max(fine.x * 2.0, fine.y));
+}
 #endif
 
 void main() {
@@ -38,7 +47,8 @@ void main() {
   vec3 t = normalize(cross(vec3(0.0, 1.0, 0.0), n) + vec3(1e-4, 0.0, 0.0)), up = cross(n, t);
   float bare = smoothstep(0.30, 0.46, c.r) * step(c.b, c.r) * (1.0 - surface.w);
   float lips = smoothstep(0.66, 0.58, c.g / max(c.r, 0.01)) * bare;
-  vec2 slope = ((texture(relief, spot * vec2(16.0, 11.0)).rg - 0.5) * 0.34 + wrinkles()) * bare;
+  float cloth = mouth.y * smoothstep(0.13, 0.06, surface.y);
+  vec2 slope = ((texture(relief, spot * vec2(16.0, 11.0)).rg - 0.5) * 0.34 + wrinkles()) * bare * (1.0 - cloth) + weave() * cloth;
   n = normalize(n + t * slope.x + up * slope.y);
   float edge = 1.0 - max(dot(n, to_viewer), 0.0);
   edge *= edge;
@@ -50,7 +60,7 @@ void main() {
   float broad = near * near; broad *= broad; broad *= broad; broad *= broad;
   float tight = broad * broad; tight *= tight;
   float wet = max(lips, surface.w);
-  float mirrored = (0.55 * surface.y * broad + tight * (0.04 * bare + 0.26 * wet)) * surface.x * surface.z;
+  float mirrored = (0.55 * surface.y * broad + tight * (0.04 * bare * (1.0 - cloth) + 0.30 * wet)) * surface.x * surface.z;
   colour = vec4(c * lit + mirrored, 1.0);
 #else
   float near = light.a * light.a; near *= near; near *= near; near *= near;

@@ -48,7 +48,7 @@ void main() {
   float open = under_the_jaw(p, place);
   // Inside the mouth light comes through the lips: the less, the further back, to the side, and the more they are shut.
   float inside = mouth.y * step(chart.y, 0.03);
-  float reached = shade * mix(1.0, mix(0.66, 1.0, mouth.x) * (1.0 - 0.48 * smoothstep(0.12, 0.30, abs(place.x))), inside);
+  float reached = shade * mix(1.0, mix(0.88, 1.0, mouth.x) * (1.0 - 0.48 * smoothstep(0.12, 0.30, abs(place.x))), inside);
   spot = chart;
   gl_Position = camera * vec4(p, 1.0);
 #ifdef HIGH

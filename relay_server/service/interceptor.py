@@ -6,6 +6,8 @@ answers unparsable bytes with UNKNOWN and a traceback. Here every handler is req
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
@@ -17,6 +19,7 @@ import grpc
 
 from avatar_relay.errors import FaultError
 from relay_server.access.caller import AdmittedAs
+from relay_server.access.connection_rules import MAX_METADATA_BYTES
 from relay_server.access.peers import host_of
 from relay_server.rpc_errors import Context, abort
 from relay_server.service.calls import as_is
@@ -24,6 +27,8 @@ from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.requests import RequestReader, parse_request
 from relay_server.service.streams import FIRST_READ
 
+COLLECT_AFTER_S = 0.01
+"""Time from a call with too much metadata until its garbage is collected: others may arrive within it."""
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
 """Context manager that admits the caller of a method, or aborts the RPC; yields the name by which its requests are counted."""
 
@@ -42,6 +47,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._admit = admit
         self._reader = reader
         self._watch = watch
+        self._collecting: asyncio.TimerHandle | None = None
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -53,13 +59,25 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         async def call(_requests: object, context: Context) -> None:
             if not self._watch.begin(context.peer(), metadata_bytes):
                 context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
-            elif handler is None:
-                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
-            else:
+                if metadata_bytes > MAX_METADATA_BYTES:
+                    self._collect_soon()
+                return
+            try:
+                if handler is None:
+                    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
                 await self._admitted(handler, context, method)
+            except grpc.aio.AbortError as error:  # gRPC keeps it with the RPC, which its frames reference, and raises it again itself
+                clear_frames(error.__traceback__)
+                error.__traceback__ = error.__context__ = None
 
         serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
         return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it
+
+    def _collect_soon(self) -> None:
+        """Collect young garbage after this RPC: grpc.aio leaves its metadata, maybe megabytes, in a reference cycle."""
+        loop = asyncio.get_running_loop()
+        if self._collecting is None or self._collecting.when() < loop.time():
+            self._collecting = loop.call_later(COLLECT_AFTER_S, gc.collect, 1)
 
     async def _admitted(self, handler: Any, context: Context, method: str) -> None:
         async with self._admit(method, context) as caller:

@@ -195,3 +195,15 @@ async def test_caller_has_a_bounded_queue() -> None:
         with pytest.raises(PeerError) as caught:
             await arrivals.place("a").__aenter__()
     assert caught.value.fault.reason is Reason.LIMIT_REACHED
+
+
+async def test_a_refused_call_leaves_no_error_in_a_cycle(relay: Wired) -> None:
+    """gRPC keeps the error of an aborted call with the call, which the error's frames reference: kilobytes until the next collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(8):
+            assert (await code_of(relay.channel, "/nope/Nope", sent=b""))[0] is Code.UNIMPLEMENTED
+        assert sum(isinstance(one, grpc.aio.AbortError) for one in gc.get_objects()) < 4  # the last calls are still ending
+    finally:
+        gc.enable()

@@ -139,7 +139,7 @@ def killed_build_and_two_at_once() -> str:
     both = [started.ended() for started in (Started(), Started())]
     need([status for status, _ in both] == [0, 0], str(both))
     need(sum("another installation is running" in said for _, said in both) >= 1, str(both))
-    need(run("systemctl", "is-active", "edge-client").strip() == "active", "the service does not run")
+    need(run("systemctl", "is-active", "edge-client.service").strip() == "active", "the service does not run")
     return f"{CURRENT.readlink().name} runs; one of them waited"
 
 
@@ -153,7 +153,7 @@ def killed_trial() -> str:
     started.cut(signal.SIGKILL)
     run(*INSTALL, limit_s=BUILD_S)
     run("git", "checkout", "-q", "--", ".")
-    need(run("systemctl", "is-active", "edge-client").strip() == "active", "the service does not run")
+    need(run("systemctl", "is-active", "edge-client.service").strip() == "active", "the service does not run")
     need("runs" in run("scripts/install", "rollback", limit_s=BUILD_S) and CURRENT.readlink() == old, "it did not go back")
     return f"{old.name} → … → {old.name}"
 
@@ -163,7 +163,7 @@ def hung_program() -> str:
     pids = run("pgrep", "--full", "/opt/avatar-relay/.*edge-client").split()
     run("kill", "-STOP", *pids)
     run(*INSTALL, "--rotation", "90", limit_s=BUILD_S)
-    need(run("systemctl", "is-active", "edge-client").strip() == "active", "the service does not run")
+    need(run("systemctl", "is-active", "edge-client.service").strip() == "active", "the service does not run")
     return f"{len(pids)} processes"
 
 

@@ -11,7 +11,7 @@ from tests.lab.fault_proxy import FaultProxy
 from tests.lab.programs import Program, python, running
 from tests.lab.restarted_programs import free_port
 
-START_S = 30.0
+START_S = 90.0
 NATS = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
 """Debian's package nats-server; None if it is not installed."""
 
@@ -68,8 +68,8 @@ class RelayCluster:
         routes = self._routes[number:] + self._routes[:number]
         return await self._stack.enter_async_context(nats_server(self._folder, self._nats_ports[number], routes))
 
-    async def start(self, name: str) -> str:
-        """Start or restart a relay; returns its address."""
+    async def start(self, name: str, module: str = "relay_server") -> str:
+        """Start or restart a relay, whose program is `module`; returns its address."""
         address = self.addresses.setdefault(name, f"127.0.0.1:{free_port()}")
         nats = [f"127.0.0.1:{port}" for port in self._nats_ports]
         if self._with_lines and name not in self.lines:
@@ -77,7 +77,7 @@ class RelayCluster:
         servers = (
             ",".join(f"nats://{line.address}" for line in self.lines[name]) if self._with_lines else ",".join(map("nats://{}".format, nats))
         )
-        command = [*python("relay_server"), "--listen", address, "--cluster-nats", servers, "--cluster-relay", name]
+        command = [*python(module), "--listen", address, "--cluster-nats", servers, "--cluster-relay", name]
         command += ["--cluster-secret-file", str(self._folder / "secret"), "--log-level", "info", *self._arguments]
         self._starts += 1
         log = self._folder / f"relay-{name}-{self._starts}.log"

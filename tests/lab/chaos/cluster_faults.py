@@ -1,4 +1,4 @@
-"""Seeded faults in a cluster: relays are killed, drained, and partitioned from NATS; NATS servers are killed.
+"""Seeded faults in a cluster: relays are killed, drained, upgraded, and partitioned from NATS; NATS servers are killed.
 
 Measured, in seconds, for each affected device: from the fault (from its end for a partition or an absent NATS) to the first
 payload published after it. This includes the backend's pause between two conversations.
@@ -6,6 +6,7 @@ payload published after it. This includes the backend's pause between two conver
     relay_killed_home_s   the relay that had the device was killed
     relay_killed_door_s   the relay of its publisher was killed
     drain_s               one of these two relays was drained, from SIGTERM on
+    rolling_s             the same while all relays are restarted one after the other, the second one as a later version
     nats_killed_s         a NATS server was killed, of several
     nats_away_s           all NATS servers were away for 10 s
     partition_s           a relay was partitioned from NATS for 1 to 20 s, without a notice to other relays
@@ -33,7 +34,7 @@ NATS_AWAY_S = 10.0
 DOWN_S = (0.3, 2.0)
 """Delay before a killed process is restarted."""
 STOP_S = 15.0
-AWAY = {"relay_killed": 0.0, "drain": 0.0, "nats_killed": 0.0, "nats_away": 0.0, "partition": 0.0}
+AWAY = {"relay_killed": 0.0, "drain": 0.0, "rolling": 0.0, "nats_killed": 0.0, "nats_away": 0.0, "partition": 0.0}
 
 
 class ClientLines:
@@ -129,8 +130,8 @@ class ClusterFaults(LineFaults):
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """See `LineFaults`."""
         several = {"nats_killed": self.nats_killed} if len(self._cluster.nats) > 1 else {}
-        own = {"relay_killed": self.relay_killed, "drain": self.drain, "nats_away": self.nats_away, "partition": self.partition}
-        return super().kinds() | own | several
+        own = {"relay_killed": self.relay_killed, "drain": self.drain, "rolling": self.rolling}
+        return super().kinds() | own | several | {"nats_away": self.nats_away, "partition": self.partition}
 
     async def relay_killed(self) -> None:
         """Kill a relay with SIGKILL; it is restarted a little later."""
@@ -144,12 +145,20 @@ class ClusterFaults(LineFaults):
 
     async def drain(self) -> None:
         """Send SIGTERM to a relay; it is restarted once it has ended."""
-        name, program = self._any_relay()
+        await self._drain(self._any_relay()[0], "drain_s")
+
+    async def rolling(self) -> None:
+        """Do so with each relay in turn. The second one is of a later version from then on."""
+        for number, name in enumerate(sorted(self._cluster.relays)):
+            await self._drain(name, "rolling_s", "tests.lab.chaos.later_relay" if number == 1 else "relay_server")
+
+    async def _drain(self, name: str, what: str, module: str = "relay_server") -> None:
+        program = self._cluster.relays[name]
         concerned = self._of_home(name) | self._of_door(name)
         began_us = now_us()
         program.terminate()
-        await asyncio.gather(*(self._back("drain_s", number, began_us) for number in concerned), program.wait(STOP_S))
-        await self._start_again(name)
+        await asyncio.gather(*(self._back(what, number, began_us) for number in concerned), program.wait(STOP_S))
+        await self._start_again(name, module)
 
     async def nats_killed(self) -> None:
         """Kill one of several NATS servers with SIGKILL."""
@@ -194,9 +203,9 @@ class ClusterFaults(LineFaults):
         """Devices whose publisher is at a relay."""
         return {number for number in range(len(self._devices)) if self._doors[number % len(self._doors)].leads_to(relay)}
 
-    async def _start_again(self, name: str) -> None:
+    async def _start_again(self, name: str, module: str = "relay_server") -> None:
         await asyncio.sleep(self._chance.uniform(*DOWN_S))
-        await self._cluster.start(name)
+        await self._cluster.start(name, module)
 
     async def _back(self, what: str, number: int, since_us: int) -> None:
         """Measure the time until a device receives a payload published from now on; skipped if another fault switched it off."""

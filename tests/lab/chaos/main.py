@@ -4,6 +4,7 @@
     scripts/chaos --seconds 60 --only relay_killed,device_cut
     scripts/chaos --only relay_killed --troubles 100 --one-by-one --devices 4 --rate 100
     scripts/chaos --relays 3 --nats 3 --only relay_killed,nats_killed,partition,drain --troubles 20
+    scripts/chaos --relays 3 --only rolling --troubles 1 --devices 20 --rate 50
 
 Each relay is a separate process. Each device uses the edge client's link and outbox with a player that records received data;
 each publisher uses the publisher library. All connections pass through proxies that degrade the network.

@@ -139,6 +139,7 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.installer.unfinished",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
+        "avatar_relay.publisher.conversation_record",
         "avatar_relay.publisher.publisher_session",
         "avatar_relay.publisher.media_line",
         "avatar_relay.publisher.send_queue",

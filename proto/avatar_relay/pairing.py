@@ -72,6 +72,8 @@ class Exchange:
 
     def finish(self, element: bytes) -> PairingKeys:
         """The keys, from the other end's element. Call it once. Raises `ExchangeError`."""
+        if len(element) != len(self.element):  # the library pads a short one, and accepts zeros behind a long one
+            raise ExchangeError("not a SPAKE2 message")
         try:
             key: bytes = self._spake.finish(element)
         except Exception as error:  # the library raises many kinds of errors for an invalid element, AssertionError among them

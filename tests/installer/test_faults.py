@@ -48,7 +48,7 @@ def test_a_wrong_request_is_one_line_and_changes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", ["--rotation 45", "--nmae lobby", "--settle -1", "--settle nan", "instal", "--role tv"])
+@pytest.mark.parametrize("arguments", ["--rotation 45", "--nmae lobby", "--settle -1", "--settle nan", "setup", "--role tv"])
 def test_a_wrong_command_line_is_one_line(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         commands.main(arguments.split(), program="scripts/install", role="device")

@@ -36,7 +36,7 @@ class Question:
     glass_time_us: int
     """When it is expected to be on the screen."""
     shown_number: int | None = None
-    """Number of the question whose answer was shown before this; None if there was none, or it had no answer."""
+    """Number of the question whose answer was shown before this; None if there was none, or it was not answered."""
     shown_time_us: int = 0
     """When showing that picture returned."""
     skipped: int = 0

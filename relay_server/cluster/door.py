@@ -333,7 +333,7 @@ class DoorPort(Port[ToPublisher]):
     def _tell(self, message: ToPublisher) -> None:
         self._down.append(message)
         if len(self._down) > MAX_WAITING:
-            text = "this publisher reads too slowly: too many messages wait; it may come again"
+            text = "this publisher reads too slowly: too many messages wait; it may reconnect"
             self.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_MS))
         self.wake()
 

@@ -108,7 +108,7 @@ CASES = (
     ),
     Case(
         4,
-        "the last opener wins, and the other is told",
+        "the last opener wins, and the other is notified",
         "b opens c2; b audio c2; a audio c1",
         {
             "lobby": ["open c2", "audio c2 1"],
@@ -185,7 +185,7 @@ CASES = (
     ),
     Case(
         9,
-        "finished is told once",
+        "finished is reported once",
         "a audio c1; a ends c1; lobby finishes c1 5; lobby finishes c1 6",
         {
             "a": ["finished c1 lobby 5 completed"],

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 import pytest
 
 from avatar_relay.installer import commands
+from avatar_relay.installer.atomic_files import write_atomically
 from avatar_relay.installer.faults import cause_of, last_error
 from avatar_relay.installer.machine import BUILD_BYTES, Machine
 from avatar_relay.installer.packages import check_user, need_debian
 from avatar_relay.installer.plan import DEVICE, RELAY, desktop_of
-from avatar_relay.installer.process import InstallError, run, write_atomically
+from avatar_relay.installer.process import InstallError, run
 from avatar_relay.installer.release import SoftwareRelease
 from tests.lab.data import PROJECT_ROOT
 

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from avatar_relay.installer.atomic_files import link_atomically, write_atomically
 from avatar_relay.installer.packages import remove_user
 from avatar_relay.installer.plan import BIN, OPT, SETTINGS, UNITS, USER_DROP_IN, MachineRole
-from avatar_relay.installer.process import InstallError, link_atomically, run, write_atomically
+from avatar_relay.installer.process import InstallError, run
 from avatar_relay.installer.release import SoftwareRelease
 from avatar_relay.installer.trial import ServiceState
 from avatar_relay.installer.unfinished import UnfinishedChange, read_unfinished

@@ -1,4 +1,8 @@
-"""The whole installation on a clean Debian, as done by a reader: `scripts/install_check`, and the package for arm64: `scripts/arm/deb`."""
+"""A clean Debian, as a reader has it.
+
+The whole installation (`scripts/install_check`), the package for arm64 (`scripts/arm/deb`), demo and tests on Debian 13
+(`scripts/debian13`).
+"""
 
 from __future__ import annotations
 
@@ -38,3 +42,15 @@ def test_package_for_aarch64(suite: str, tmp_path: Path) -> None:
     fields = subprocess.run(["dpkg-deb", "--field", done.stdout.splitlines()[-1]], capture_output=True, text=True, check=True).stdout
     python = {"bookworm": "python3 (>= 3.11), python3 (<< 3.12)", "trixie": "python3 (>= 3.13), python3 (<< 3.14)"}[suite]
     assert "Architecture: arm64\n" in fields and python in fields
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4_000)
+@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
+@pytest.mark.parametrize("arguments", [(), ("--script", "demo", "--headless")], ids=["tests", "demo"])
+def test_debian_13(arguments: tuple[str, ...]) -> None:
+    """The two commands of the README work with Python 3.13."""
+    command = [str(PROJECT_ROOT / "scripts" / "debian13"), *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=3_900, check=False)
+    print(done.stdout + done.stderr)  # noqa: T201
+    assert done.returncode == 0

@@ -85,7 +85,9 @@ class EdgeConfig(ClientSettings):
         "close the sound device after this long without sound, so that other programs can use it; 0: never",
     )
     rate_hz: int = setting(48_000, takes.whole_number(8_000, 192_000, "Hz"), "rate of the sound, whatever the rate of the sound device")
-    frames_per_buffer: int = setting(480, takes.whole_number(64, 8_192), "initial buffer size of the sound device")
+    frames_per_buffer: int = setting(
+        480, takes.whole_number(64, 8_192), "initial buffer size of the sound device; behind PulseAudio or PipeWire at least 20 ms"
+    )
     latency: Latency = setting(
         "low", takes.choice(*get_args(Latency)), "maximum buffer of the sound device after underruns; low: 50 ms; safe: 200 ms"
     )

@@ -27,6 +27,8 @@ _NOT_OUTPUTS = frozenset(
     for name in names
 )
 """Plug-ins that need a card or a slave, and those that do not run in real time."""
+_SERVERS = (b"PulseAudio", b"PipeWire")
+"""Parts of the names of the plug-ins that play through a sound server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Abilities:
     period_frames: int
     card: int
     """The kernel's number of the card behind it; -1 if unknown."""
+    through_server: bool
+    """Whether PulseAudio or PipeWire is between it and the card."""
 
 
 class FormatError(SinkError):
@@ -121,7 +125,7 @@ class Alsa:
         period = ctypes.c_ulong()
         library.snd_pcm_hw_params_get_period_size_min(parameters, ctypes.byref(period), ctypes.byref(direction))
         self._check(library.snd_pcm_hw_params(handle, parameters), f"it does not take 16-bit samples at {rate.value} Hz")
-        return Abilities(channels, rate.value, period.value, self._card(handle))
+        return Abilities(channels, rate.value, period.value, self._card(handle), self._through_server(handle))
 
     def _card(self, handle: ctypes.c_void_p) -> int:
         info = ctypes.c_void_p()
@@ -131,6 +135,19 @@ class Alsa:
             return int(self._library.snd_pcm_info_get_card(info)) if self._library.snd_pcm_info(handle, info) == 0 else -1
         finally:
             self._library.snd_pcm_info_free(info)
+
+    def _through_server(self, handle: ctypes.c_void_p) -> bool:
+        library, output, text = self._library, ctypes.c_void_p(), ctypes.c_char_p()
+        if library.snd_output_buffer_open(ctypes.byref(output)) < 0:
+            return False
+        library.snd_output_buffer_string.restype = ctypes.c_size_t
+        try:
+            library.snd_pcm_dump(handle, output)
+            size = library.snd_output_buffer_string(output, ctypes.byref(text))
+            description = ctypes.string_at(text, size)
+        finally:
+            library.snd_output_close(output)
+        return any(name in description for name in _SERVERS)
 
     def _hints(self) -> Iterator[tuple[str, str]]:
         hints = ctypes.POINTER(ctypes.c_void_p)()

@@ -15,6 +15,9 @@ from edge_client.audio.speaker.channel import DeviceOpened, Settings
 from edge_client.audio.speaker.memory import MAX_PERIOD_US
 from edge_client.errors import SinkError
 
+SERVER_BUFFER_US = 20_000
+"""Minimum behind PulseAudio or PipeWire. They ask for sound less punctually than a card, and PipeWire does not report its underruns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -72,8 +75,9 @@ def open_output(settings: Settings, found: Found, make_render: Callable[[int], p
     Raises `SinkError`. May hang, or abort the process.
     """
     abilities, rate_hz = found.abilities, found.abilities.rate_hz
+    least_us = SERVER_BUFFER_US if abilities.through_server else 0
     learned = settings.learned.get(found.candidate.key, 0)
-    buffer_frames = max(settings.buffer_frames, learned)
+    buffer_frames = max(settings.buffer_frames, learned, settings.rate_hz * least_us // 1_000_000)
     period_us = round(max(abilities.period_frames / rate_hz, buffer_frames / settings.rate_hz) * 1e6)
     if period_us > MAX_PERIOD_US:
         longest_s = MAX_PERIOD_US / 1e6

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ pytest.importorskip("pyaudio")
 from edge_client.audio.speaker.channel import DeviceOpened, Settings
 from edge_client.audio.speaker.child import SpeakerChild
 from tests.lab.sound_card.paced_card import PacedDevice, paced_device, paced_library
+from tests.lab.sound_card.pipewire import PipeWireServer
+from tests.lab.sound_card.pulse import PulseServer
+from tests.lab.sound_card.sound_server import SoundServer, as_default_output
 
 __all__ = ["paced_device", "paced_library"]
 
@@ -81,10 +85,10 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _opened_or_ended(device: str = "paced", rate_hz: int = 48_000) -> tuple[SpeakerChild, list[DeviceOpened]]:
+def _opened_or_ended(device: str = "paced", buffer_frames: int = 1_024) -> tuple[SpeakerChild, list[DeviceOpened]]:
     """Wait for a child that plays, or has ended."""
     opened: list[DeviceOpened] = []
-    child = SpeakerChild(Settings(device, rate_hz, 1_024), lambda memory: None, lambda _, told: opened.append(told))
+    child = SpeakerChild(Settings(device, 48_000, buffer_frames), lambda memory: None, lambda _, told: opened.append(told))
     deadline = time.monotonic() + 10
     while not opened and child.exit_text() is None:
         assert time.monotonic() < deadline
@@ -103,12 +107,24 @@ def _exit_text(child: SpeakerChild) -> str:
 def test_open_and_end_leave_nothing_behind(paced_device: PacedDevice) -> None:
     """A child ends by itself on request, and its descriptors are closed."""
     before = sorted(os.listdir("/proc/self/fd"))
-    child, (opened,) = _opened_or_ended()
+    child, (opened,) = _opened_or_ended("paced", 480)
     assert (opened.device, opened.key, opened.rate_hz, opened.channels, opened.why) == ("paced", "paced", 48_000, 1, "")
+    assert opened.buffer_frames == 480
     child.ask_to_end()
     assert _exit_text(child) == "the speaker process: it ended with exit code 0"
     child.close()
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("kind", [PulseServer, PipeWireServer])
+def test_a_sound_server_begins_with_20_ms(kind: Callable[[Path], SoundServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a server, the first buffer is at least 20 ms."""
+    with as_default_output(kind(tmp_path), monkeypatch):
+        child, (opened,) = _opened_or_ended("", 480)
+        child.ask_to_end()
+        _exit_text(child)
+        child.close()
+    assert (opened.device, opened.buffer_frames) == ("default", 960)
 
 
 def test_device_that_cannot_be_opened(paced_device: PacedDevice) -> None:

@@ -12,6 +12,7 @@ from tests.lab.ground_truth.heard import DeviceClock, Pcm, Run
 from tests.lab.ground_truth.skew import Seen, Shown, Sounding
 
 SPEECH: Pcm = np.random.default_rng(1).integers(1, 30_000, 4_000).astype(np.int16)
+LONG: Pcm = np.random.default_rng(2).integers(1, 30_000, 96_000).astype(np.int16)
 _BLOCK = 2_400
 SILENCE: Pcm = np.zeros(300, np.int16)
 
@@ -40,13 +41,21 @@ def test_what_is_lost_is_counted(cuts: list[int], lost: int) -> None:
 
 
 def test_samples_that_nobody_sent_and_an_end_that_is_missing() -> None:
-    """A click, a doubled stretch, and a tail that was never played."""
+    """A click, a stretch that is played again, and a tail that was never played."""
     click: Pcm = np.full(5, 31_000, np.int16)
-    emitted = np.concatenate([SPEECH[:1_000], click, SPEECH[900:1_000], SPEECH[1_000:3_900]])
+    emitted = np.concatenate([SPEECH[:1_000], click, SPEECH[900:3_900]])
     found = heard.find(emitted, SPEECH)
-    assert found.foreign_frames >= 105
-    assert found.unheard_at_end == 100
+    assert found.runs == (Run(0, 0, 1_000), Run(1_005, 900, 3_000))
+    assert (found.lost_frames, found.repeated_frames, found.foreign_frames, found.unheard_at_end) == (0, 100, 5, 100)
     assert not found.is_whole
+
+
+@given(st.integers(0, 95_000), st.integers(16, 95_000))
+def test_sound_is_found_again_after_a_stretch_that_is_repeated(since: int, frames: int) -> None:
+    """As after a sound server's underrun: 5,000 frames and more come again after a gap, and what follows is found."""
+    end = min(since + frames, len(LONG))
+    found = heard.find(np.concatenate([LONG[:end], SILENCE, LONG[since:]]), LONG)
+    assert (found.repeated_frames, found.foreign_frames, found.lost_frames, found.unheard_at_end) == (end - since, 0, 0, 0)
 
 
 def test_resampled_sound_is_followed() -> None:

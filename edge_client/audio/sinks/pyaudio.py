@@ -274,6 +274,13 @@ class PyAudioSink:
         waiting = self._history.end - self._sent
         return waiting + (self._speaker.memory.depth_frames if self._speaker is not None else 0)
 
+    def _is_sounding(self) -> bool:
+        """Whether content is due or waits, or the device still holds some that was not heard: a sound server may hold much."""
+        if self._expected or self._depth_frames() > 0:
+            return True
+        anchor = self._anchor()
+        return anchor is not None and self._cleared_to < self._history.end and anchor.frame < self._history.end
+
     def retire(self, fault: str) -> None:
         """Drop the speaker, keeping its counts and the frame at which the next one begins. See `SpeakerOwner`."""
         counters = self._counters()
@@ -324,7 +331,7 @@ class PyAudioSink:
             with self.changed:
                 if self._closing:
                     return
-                self._keeper.look(sounding=self._expected or self._depth_frames() > 0)
+                self._keeper.look(sounding=self._is_sounding())
                 wanted = self._wait_for_room()
                 if not wanted:
                     continue

@@ -7,7 +7,7 @@ inserted silence, and every other sample has a unique position in the speech.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ _BLOCK_FRAMES = 2_400
 """Block size of `follow`: 50 ms, in which 500 ppm amount to 1.2 samples."""
 _NEAR_FRAMES = 48
 _FAR_FRAMES = 2 * 48_000
-"""Maximum offset of the speech after a gap: skipped, or played late."""
+"""Maximum offset of the speech after a gap: skipped, repeated, or played late."""
 _ALIKE = 0.8
 """Minimum correlation of a block with the matching sent block."""
 
@@ -42,30 +42,31 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """All runs in order, and the mismatches: sent frames that are missing between runs, emitted samples that were not sent."""
+    """All runs in order, and the mismatches: sent frames that are missing or repeated between runs, emitted samples that were not sent."""
 
     runs: tuple[Run, ...]
     lost_frames: int
+    repeated_frames: int
     foreign_frames: int
     unheard_at_end: int
 
     @property
     def is_whole(self) -> bool:
         """Whether every sample sent was heard once, in order, unchanged."""
-        return self.lost_frames == self.foreign_frames == self.unheard_at_end == 0
+        return self.lost_frames == self.repeated_frames == self.foreign_frames == self.unheard_at_end == 0
 
 
 def find(emitted: Pcm, sent: Pcm) -> Heard:
     """Find `sent` in the emitted samples."""
     sounding = np.flatnonzero(emitted)
     runs: list[Run] = []
-    lost = foreign = position = 0
+    lost = repeated = foreign = position = 0
     index = 0
     while index < len(sounding):
         at = int(sounding[index])
         frames = _common(emitted[at:], sent[position:])
-        if frames < min(_PROBE_FRAMES, len(sent) - position):
-            found = _place(emitted[at : at + _PROBE_FRAMES], sent, position)
+        if frames < _PROBE_FRAMES and not 0 < frames == len(sent) - position:
+            found = _nearest(emitted[at : at + _PROBE_FRAMES], sent, position)
             if found is None:
                 foreign += 1
                 index += 1
@@ -73,16 +74,14 @@ def find(emitted: Pcm, sent: Pcm) -> Heard:
                     foreign += len(sounding) - index
                     break
                 continue
-            lost += found - position
+            lost += max(0, found - position)
+            repeated += max(0, position - found)
             position = found
             continue
-        if not frames:
-            foreign += len(sounding) - index
-            break
         runs.append(Run(at, position, frames))
         position += frames
         index = int(np.searchsorted(sounding, at + frames))
-    return Heard(tuple(runs), lost, foreign, len(sent) - position)
+    return Heard(tuple(runs), lost, repeated, foreign, len(sent) - position)
 
 
 def _common(left: Pcm, right: Pcm) -> int:
@@ -96,15 +95,21 @@ def _common(left: Pcm, right: Pcm) -> int:
     return most
 
 
-def _place(probe: Pcm, sent: Pcm, since: int) -> int | None:
-    """The first position of a probe in the speech at or after `since`; None if there is none."""
-    rest = sent[since:]
-    if len(probe) < _PROBE_FRAMES or len(rest) < _PROBE_FRAMES:
+def _nearest(probe: Pcm, sent: Pcm, position: int) -> int | None:
+    """The position of a probe in the speech: the first at or after `position`, else the last of the two seconds before; None if none."""
+    if len(probe) < _PROBE_FRAMES:
         return None
-    for start in np.flatnonzero(rest[: len(rest) - _PROBE_FRAMES + 1] == probe[0]):
-        if np.array_equal(rest[start : start + _PROBE_FRAMES], probe):
-            return since + int(start)
-    return None
+    since = max(0, position - _FAR_FRAMES)
+    later, earlier = _places(probe, sent[position:]), _places(probe, sent[since : position + _PROBE_FRAMES - 1])
+    if (first := next(later, None)) is not None:
+        return position + first
+    return max((since + place for place in earlier), default=None)
+
+
+def _places(probe: Pcm, sound: Pcm) -> Iterator[int]:
+    for start in np.flatnonzero(sound[: max(0, len(sound) - _PROBE_FRAMES + 1)] == probe[0]):
+        if np.array_equal(sound[start : start + _PROBE_FRAMES], probe):
+            yield int(start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ def sound_told(found: Heard, left: Findings) -> Report:
         "runs": len(found.runs),
         "heard_seconds": round(sum(run.frames for run in found.runs) / RATE_HZ, 3),
         "lost_ms": round(found.lost_frames / RATE_HZ * 1e3, 2),
+        "repeated_ms": round(found.repeated_frames / RATE_HZ * 1e3, 2),
         "foreign_frames": found.foreign_frames,
         "unheard_at_end_ms": round(found.unheard_at_end / RATE_HZ * 1e3, 2),
         **counted(left),

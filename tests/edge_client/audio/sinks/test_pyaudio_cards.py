@@ -18,6 +18,7 @@ from edge_client.audio.sink import Pcm
 from edge_client.audio.sinks.pyaudio import PyAudioSink
 from edge_client.audio.speaker.memory import MAX_PERIOD_US
 from tests.edge_client.audio.sinks.playing import ArrayFeed, make_noise, playing, speaker_pid, wait_until_heard
+from tests.lab.ground_truth.heard import find
 from tests.lab.sound_card.paced_card import RATE_HZ, PacedDevice, deep_paced_device, paced_device, paced_library
 
 __all__ = ["deep_paced_device", "paced_device", "paced_library"]
@@ -205,8 +206,8 @@ def test_names_of_alsa(paced_library: Path, tmp_path: Path, monkeypatch: pytest.
     assert np.array_equal(device.heard_between_first_and_last_sound(), noise)
 
 
-def test_a_buffer_that_ran_dry_grows_in_silence(paced_device: PacedDevice, tmp_path: Path) -> None:
-    """Not during sound; sound that follows is heard whole, and the buffer size is stored for the card."""
+def test_a_buffer_that_ran_dry_grows_in_silence(deep_paced_device: PacedDevice, tmp_path: Path) -> None:
+    """Not during sound, of which the card still holds a part; sound that follows is heard whole, and the size is stored for the card."""
     first, second = make_noise(0.8), make_noise(0.3, seed=2)
     feed, cards = ArrayFeed(first), CardMemory(tmp_path)
     sink = PyAudioSink(device="paced", cards=cards)
@@ -216,11 +217,11 @@ def test_a_buffer_that_ran_dry_grows_in_silence(paced_device: PacedDevice, tmp_p
         wait_until_heard(sink, RATE_HZ // 10)
         pid = speaker_pid()
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.1)
+        time.sleep(0.4)
         os.kill(pid, signal.SIGCONT)
         wait_for(lambda: sink.counters().device_dry)
         assert speaker_pid() == pid
-        wait_until_heard(sink, len(first))
+        feed.wait_until_given()
         sink.expect(False)
         wait_for(lambda: cards.buffers_us.get("paced", 0) >= 20_000)
         feed.add(second)
@@ -230,4 +231,6 @@ def test_a_buffer_that_ran_dry_grows_in_silence(paced_device: PacedDevice, tmp_p
     finally:
         sink.close()
     assert CardMemory(tmp_path).buffers_us == cards.buffers_us
-    assert np.array_equal(sounding(paced_device.samples())[-len(second) :], second)
+    found = find(deep_paced_device.samples(), np.concatenate([first, second]))
+    assert (found.repeated_frames, found.unheard_at_end) == (0, 0)
+    assert np.array_equal(sounding(deep_paced_device.samples())[-len(second) :], second)

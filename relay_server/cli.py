@@ -81,10 +81,12 @@ def run_relay(config: RelayConfig) -> None:
 
     use_small_heaps()
     from relay_server.server import serve  # late import: --help and invalid settings do not need grpc
+    from relay_server.service.event_loop import RelayLoop
 
     _begin_log(config)
     try:
-        asyncio.run(serve(config, os.environ, partial(_tell_address, config)))
+        with asyncio.Runner(loop_factory=RelayLoop) as runner:
+            runner.run(serve(config, os.environ, partial(_tell_address, config)))
     except BackgroundError as error:
         print(f"relay-server: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

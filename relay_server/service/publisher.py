@@ -41,6 +41,9 @@ class PublisherService:
         port = relay.connect_publisher(caller.key)
 
         async def take(data: bytes) -> None:
+            if (media := wire.single_payload_in(data)) is not None:
+                await port.send(media)
+                return
             if len(data) > wire.UNCOUNTED_BYTES:
                 wire.check_entries(data)
             whole = parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES)

@@ -15,6 +15,7 @@ from avatar_relay.errors import PeerError
 from avatar_relay.reasons import Fault, Reason
 from relay_server.connections.ports import Port, do_nothing
 from relay_server.rpc_errors import Context, abort
+from relay_server.service.event_loop import operations
 from relay_server.service.write_watch import WRITES_WITHIN_S, StreamWrites, WriteWatch
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class _Writer:
         self._encode = encode
         self._writes = writes
         self._write: Any = None
+        self._operations = operations()
         port.wake = self._go
         self._go()
 
@@ -106,6 +108,7 @@ class _Writer:
                     if self.ended.done() or (message := self._port.next()) is None:
                         break
                     self._write = self._context.write(self._encode(message))
+                    self._operations.begins = True
                 try:
                     answer = self._write.send(None)
                 except StopIteration:
@@ -120,7 +123,7 @@ class _Writer:
             self._write = None
             if not self.ended.done():
                 self.ended.set_exception(error)
-        writes.under_way = False
+        writes.under_way = self._operations.begins = False
         if self._port.ended and not self.ended.done():
             self.ended.set_result(None)
 
@@ -139,6 +142,7 @@ class _Reader:
         self._said_all = said_all
         self._reads = False
         self._stopped = False
+        self._operations = operations()
         self._task = asyncio.create_task(self._run())
 
     def stop(self) -> None:
@@ -152,7 +156,7 @@ class _Reader:
             self._reads = True
             data: Any = await FIRST_READ.get()(self._context)
             while True:
-                self._reads = False
+                self._reads = self._operations.begins = False
                 if self._stopped:
                     return
                 if data is grpc.aio.EOF:
@@ -160,7 +164,7 @@ class _Reader:
                     self._said_all()
                     return
                 await self._take(data)
-                self._reads = True
+                self._reads = self._operations.begins = True
                 data = await self._context.read()
         except PeerError as error:
             self._port.end(error.fault)
@@ -170,3 +174,5 @@ class _Reader:
         except Exception:
             logger.exception("a message could not be handled")
             self._port.end(Fault(Reason.MESSAGE_INVALID, "the relay could not handle a message; it is logged there"))
+        finally:
+            self._operations.begins = False

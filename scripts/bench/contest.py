@@ -25,8 +25,9 @@ MEASURE_S = 120.0
 AROUND_S = 0.6
 """Overhead of a measurement, for estimating the total time: two programs start, warm up and end."""
 OURS = ("-m", "relay_server", "--listen", "127.0.0.1:0")
-UVLOOP = "scripts.bench.contenders.on_uvloop"
 TRACING_OFF = {"OTEL_SDK_DISABLED": "true"}
+POLLING_THREAD = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
+"""The relay's own setting, for contenders that leave it to gRPC: the thread that polls for grpc.aio also reads connections."""
 UNBOUNDED = {"AVATAR_RELAY_MAX_PAYLOADS_PER_SECOND": "10000000"}
 """Raises the limit on a publisher's payload rate, which a burst here exceeds."""
 
@@ -54,14 +55,13 @@ CONTENDERS = {
     for contender in (
         Contender("ours", "ours", OURS, TRACING_OFF | UNBOUNDED),
         Contender("ours, tick", "ours, tick", OURS, TRACING_OFF | UNBOUNDED),
-        Contender("ours, uvloop", "ours", ("-m", UVLOOP, *OURS[1:]), TRACING_OFF | UNBOUNDED),
         _contender("bare", "bare"),
         _contender("vendor", "vendor"),
         _contender("websockets", "websockets"),
         _contender("joining", "websockets", "--joining"),
         _contender("floor", "floor"),
         _contender("floor, tick", "floor"),
-        Contender("floor, uvloop", "floor", ("-m", UVLOOP, "scripts.bench.contenders.floor")),
+        Contender("floor, polling thread", "floor", ("-m", "scripts.bench.contenders.floor"), TRACING_OFF | POLLING_THREAD),
     )
 }
 

@@ -27,14 +27,15 @@ from scripts.bench.verdicts import judge
 
 ALL = tuple(CONTENDERS)
 RELAYS = ("ours", "bare", "vendor", "websockets", "joining")
+FLOORS = ("floor", "floor, polling thread")
 MATCHES = {
     BURST: (*RELAYS, "floor"),
     FAN_OUT: RELAYS,
     WINDOWS: ("ours", "bare", "websockets", "floor"),
     PACED: ALL,
     SINGLE: ("ours", "bare", "vendor", "websockets", "floor"),
-    REAL: ("ours", "ours, tick", "ours, uvloop", "floor", "floor, tick", "floor, uvloop", "bare", "vendor", "websockets"),
-    QUICK: ("ours", "ours, tick", "floor", "floor, tick"),
+    REAL: ("ours", "ours, tick", *FLOORS, "floor, tick", "bare", "vendor", "websockets"),
+    QUICK: ("ours", "ours, tick", *FLOORS, "floor, tick"),
     IDLE: ("ours", "floor"),
     FIRST: RELAYS,
 }

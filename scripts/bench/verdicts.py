@@ -88,6 +88,7 @@ PROMISES = (
         for case, share in ((PACED, 1.25), (REAL, 1.3), (QUICK, 1.3))
         for ours, floor, share in (("ours", "floor", share), ("ours, tick", "floor, tick", 1.5))
     ),
+    _at_most(REAL, "floor, polling thread", 1.3),
     Promise(REAL, "context switches at most the floor's + 1", "ours", "floor", "switches", lambda mine, theirs: mine <= theirs + 1),
 )
 UNITS = {"cpu_us": "µs", "p99_ms": "ms", "switches": "a payload"}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import wire
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_ID_CHARACTERS
 from avatar_relay.media import Kind, Payload
 from avatar_relay.messages import Joined, Media, PublishedMedia
 from avatar_relay.v1 import device_service_pb2 as device_pb
+from avatar_relay.v1 import media_pb2 as media_pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 
 PAYLOADS = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 3_000)), min_size=1, max_size=12)
@@ -87,6 +90,79 @@ def test_nothing_travels_along(extra: str) -> None:
     assert published(plain).encoded is not None
     (message,) = read(EXTRAS[extra](plain))
     assert isinstance(message, Media)
+
+
+PAYLOAD = {"kind": media_pb.KIND_AUDIO, "seq": 300, "pts_us": 6_000_000, "duration_us": 20_000, "data": b"abc" * 100}
+NUMBERS = st.integers(0, (1 << 63) - 1) | st.integers(0, 300)
+
+
+def encoded(conversation_id: str, **payload: Any) -> bytes:
+    """Return a publisher's message with one payload."""
+    request = publisher_pb.PublishRequest(media=media_pb.Media(conversation_id=conversation_id, payloads=[media_pb.Payload(**payload)]))
+    data: bytes = request.SerializeToString()
+    return data
+
+
+def check_same(data: bytes) -> bool:
+    """Whether a message is read without protobuf; then it must have the meaning that protobuf gives it."""
+    quick = wire.single_payload_in(data)
+    if quick is None:
+        return False
+    slow = published(data)
+    assert quick.encoded is not None and slow.encoded is not None
+    assert (quick.encoded.data, quick.encoded.counts) == (slow.encoded.data, slow.encoded.counts)
+    assert (quick.conversation_id, quick.columns, quick.one_by_one()) == (slow.conversation_id, slow.columns, slow.one_by_one())
+    assert quick.encoded.entries(quick.columns[0].kind) == slow.encoded.entries(quick.columns[0].kind)
+    return True
+
+
+@given(st.sampled_from(Kind), NUMBERS, NUMBERS, NUMBERS, st.integers(1, MAX_FRAGMENT_BYTES), st.integers(1, MAX_ID_CHARACTERS))
+def test_a_single_payload_is_read_without_protobuf(kind: Kind, seq: int, pts_us: int, duration_us: int, size: int, letters: int) -> None:
+    """Numbers of up to eight bytes; larger ones are left to protobuf."""
+    number = media_pb.KIND_AUDIO if kind is Kind.AUDIO else media_pb.KIND_MOTION
+    data = encoded("c" * letters, kind=number, seq=seq, pts_us=pts_us, duration_us=duration_us, data=bytes(size))
+    assert check_same(data) is (max(seq, pts_us, duration_us) < 1 << 56)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3), st.integers(0, 340))
+def test_damaged_media_has_the_meaning_that_protobuf_gives_it(changes: list[tuple[int, int]], left: int) -> None:
+    """Changed and missing bytes: what is not read by protobuf has to mean the same."""
+    data = bytearray(encoded("conversation-1", **PAYLOAD))
+    for at, byte in changes:
+        data[at % min(len(data), 45)] = byte
+    check_same(bytes(data))
+    assert not check_same(bytes(data[:left]))
+
+
+UNUSUAL: dict[str, bytes] = {
+    "nothing": b"",
+    "another message": publisher_pb.PublishRequest(ping={"id": 1}).SerializeToString(),
+    "no conversation": encoded("", **PAYLOAD),
+    "a long name": encoded("c" * (MAX_ID_CHARACTERS + 1), **PAYLOAD),
+    "a name that is not text": encoded("c" * 9, **PAYLOAD).replace(b"c" * 9, b"\xff" * 9),
+    "no position": encoded("c1", **{**PAYLOAD, "pts_us": None}),
+    "a negative position": encoded("c1", **{**PAYLOAD, "pts_us": -1}),
+    "a fragment": encoded("c1", **PAYLOAD, total_bytes=1_000),
+    "a later fragment": encoded("c1", **PAYLOAD, fragment_offset=10, total_bytes=1_000),
+    "no data": encoded("c1", **{**PAYLOAD, "data": b""}),
+    "too much data": encoded("c1", **{**PAYLOAD, "data": bytes(MAX_FRAGMENT_BYTES + 1)}),
+    "an unknown kind": encoded("c1", **{**PAYLOAD, "kind": 9}),
+    "two payloads": data_of(media("c1", [(Kind.AUDIO, 40), (Kind.AUDIO, 40)])),
+    "an endless number": b"\x1a\x20" + b"\xff" * 32,
+    "a long number": encoded("c1", **PAYLOAD).replace(b"\x10\xac\x02", b"\x10" + b"\xff" * 12),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_media_is_left_to_protobuf(name: str) -> None:
+    """Whether it is valid or not."""
+    assert wire.single_payload_in(UNUSUAL[name]) is None
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_media_with_more_is_left_to_protobuf(extra: str) -> None:
+    """It is encoded again then."""
+    assert wire.single_payload_in(EXTRAS[extra](encoded("c1", **PAYLOAD))) is None
 
 
 def test_media_without_a_conversation_is_encoded_anew() -> None:

@@ -142,6 +142,9 @@ def _as(type_: Any, decode: Callable[[Any], object]) -> Callable[[bytes], object
 
 def _published(data: bytes) -> None:
     """Parse as the relay does; media forwarded unchanged must have the same meaning for a device."""
+    single = wire.single_payload_in(data)
+    if single is not None:
+        assert single.columns == getattr(wire.publish_request_from_wire(backend.PublishRequest.FromString(data), data), "columns", None)
     for request, its_data in wire.requests_in(backend.PublishRequest.FromString(data), data):
         message = wire.publish_request_from_wire(request, its_data)
         if isinstance(message, m.PublishedMedia) and message.encoded is not None:

@@ -31,6 +31,7 @@ from avatar_relay.wire.publisher import (
     publish_response_to_wire,
     requests_in,
 )
+from avatar_relay.wire.single_payload import single_payload_in
 from avatar_relay.wire.values import (
     ANGLE_UNIT_TO_WIRE,
     CODEC_TO_WIRE,
@@ -78,5 +79,6 @@ __all__ = [
     "publish_response_from_wire",
     "publish_response_to_wire",
     "requests_in",
+    "single_payload_in",
     "splice_media_response",
 ]

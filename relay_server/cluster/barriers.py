@@ -22,10 +22,10 @@ class Barriers:
         self._own: dict[int, str] = {}
         self._number = 0
 
-    def ping(self, relays: Iterable[str], own: str = "") -> None:
+    def ping(self, relays: Iterable[str], own: str | None = None) -> None:
         """Note a ping to these relays. `own`: a ping by the door itself; `pong` returns this text when all have answered."""
         self._number += 1
-        if own:
+        if own is not None:
             self._own[self._number] = own
         self._waiting[self._number] = set(relays)
         for relay in self._waiting[self._number]:

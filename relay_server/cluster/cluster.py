@@ -117,6 +117,10 @@ class Cluster:
         home = await self.directory.home_of(device_id)
         return HERE if home == self.names.relay else home
 
+    def is_here(self, device_id: str) -> bool:
+        """See `Ways`."""
+        return self._relay.has(device_id)
+
     def expects(self, device_id: str) -> bool:
         """See `Ways`."""
         return self.directory.expects(device_id)

@@ -46,6 +46,8 @@ class DeviceDirectory:
         self._attached_us: dict[str, int] = {}
         self._elsewhere: dict[str, str] = {}
         """The relay that last claimed a device; also contains devices that are moving between relays."""
+        self._given_up: set[str] = set()
+        """Devices that did not appear soon after the start of this relay."""
         self._to_tell: dict[str, ClaimKind] = {}
         """Devices for which a claim must be published."""
         self._wake = asyncio.Event()
@@ -85,11 +87,17 @@ class DeviceDirectory:
 
         A relay that has just started does not know earlier claims, and returns True.
         """
-        return device_id in self._elsewhere or self._now_us() - self._began_us < FRESH_US
+        return device_id in self._elsewhere or (self._is_fresh and device_id not in self._given_up)
+
+    @property
+    def _is_fresh(self) -> bool:
+        return self._now_us() - self._began_us < FRESH_US
 
     def give_up(self, device_id: str) -> None:
         """Stop expecting a device: it did not appear."""
         self._elsewhere.pop(device_id, None)
+        if self._is_fresh:
+            self._given_up.add(device_id)
 
     async def tick(self) -> None:
         """Publish a heartbeat, and from time to time claim detached devices again; call a few times a second. Raises `BackplaneError`."""

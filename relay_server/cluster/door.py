@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
@@ -36,8 +36,8 @@ from avatar_relay.messages import (
 from avatar_relay.reasons import Fault, Reason
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.barriers import Barriers
+from relay_server.cluster.openings import Openings
 from relay_server.cluster.parts import ConversationParts
-from relay_server.cluster.waiting_opens import WaitingOpens
 from relay_server.cluster.ways import HERE, Passage, Ways
 from relay_server.connections.ports import Port
 from relay_server.connections.publishers import PublisherPort, Publishers
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING = 4_096
 """Maximum messages queued for a publisher that does not read. Beyond it the stream ends; the homes keep unacknowledged events."""
-AGAIN_MS = 200
 RETRY_MS = 1_000
 
 
@@ -78,19 +77,20 @@ class DoorPort(Port[ToPublisher]):
         self._passages: dict[str, Passage] = {}
         self._opening = defaultdict[str, asyncio.Lock](asyncio.Lock)
         self._routes: dict[str, tuple[str, ...]] = {}
-        self._parts = ConversationParts()
+        self.parts = ConversationParts()
         self._by_hand_at: tuple[str, ...] = (HERE,)
         """Where the last opened conversation of a publisher without hello (typed by hand) is."""
         self._places: dict[str, str] = {}
         """The relay of each device that is elsewhere, as seen in events."""
         self._finished: deque[str] = deque()
-        self._barriers = Barriers()
+        self.barriers = Barriers()
         self._down: deque[ToPublisher] = deque()
         self._hello: PublisherHello | None = None
         self._is_greeted = False
+        self._has_moved = False
         self._taken: list[Taken] = []
         self.local = LocalSide(publishers, owner, self)
-        self._waiting = WaitingOpens(self)
+        self._openings = Openings(self, ways)
         self._farewell: asyncio.Task[None] | None = None
 
     # --- from the publisher ----------------------------------------------------------------------------------------
@@ -102,33 +102,34 @@ class DoorPort(Port[ToPublisher]):
             case PublisherHello():
                 await self._greet(message)
             case PublishOpen():
-                await self._open(message)
+                await self._openings.open(message, greeted=self._hello is not None)
             case Ping() if self._hello is None:
-                await self._say(self._by_hand_at, message, data)
+                await self.say(self._by_hand_at, message, data)
             case Ping():
-                self._barriers.ping((HERE, *self._passages))
-                await self._say((HERE, *self._passages), message, data)
+                self.barriers.ping((HERE, *self._passages))
+                await self.say((HERE, *self._passages), message, data)
             case EventAck():
-                await self._say((self._places.get(message.device_id, HERE),), message, data)
+                await self.say((self._places.get(message.device_id, HERE),), message, data)
             case DeviceVolume():
                 await self._set_volume(message, data)
-            case _ if self._waiting.keeps(message, data):
+            case _ if self._openings.keeps(message, data):
                 pass
             case _:
-                await self._say(self._routes.get(message.conversation_id, self._by_hand_at), message, data)
+                await self.say(self._routes.get(message.conversation_id, self._by_hand_at), message, data)
 
     async def _set_volume(self, message: DeviceVolume, data: bytes) -> None:
         try:
             home = await self._ways.home_of(message.device_id) or HERE
-            if not await self._has_way_to(home):
+            if not await self.has_way_to(home):
                 return
         except BackplaneError as error:
             fault = Fault(Reason.RELAY_UNREACHABLE, f"device {message.device_id} cannot be reached now: {error}", "volume", RETRY_MS)
-            self._tell(ConversationError("", fault, message.device_id))
+            self.tell(ConversationError("", fault, message.device_id))
             return
-        await self._say((home,), message, data)
+        await self.say((home,), message, data)
 
-    async def _say(self, places: tuple[str, ...], message: AtRelay, data: bytes) -> None:
+    async def say(self, places: tuple[str, ...], message: AtRelay, data: bytes) -> None:
+        """See `OpeningDoor`."""
         for place in places:
             passage = self._passages.get(place)
             if passage is not None:
@@ -150,75 +151,22 @@ class DoorPort(Port[ToPublisher]):
                     self._taken += taken
         self._hello = hello
         await self.local.send(hello)
-        self._parts.known(self.local.parts())
+        self.parts.known(self.local.parts())
         if (answer := self.local.next()) is not None:
             self.hear(HERE, answer)  # # the welcome, before all else
         self._is_greeted = True
         self.wake()
 
-    async def _open(self, message: PublishOpen) -> None:
-        """Open a conversation where its devices are, or later if all its devices are moving between relays."""
-        try:
-            places = await self._places_of(message)
-            if self._may_wait(message) and self._are_on_their_way(places):
-                self._waiting.begin(message)
-            else:
-                await self._open_at(message, places)
-        except BackplaneError as error:
-            await self._unreachable(message, error)
-
-    def _are_on_their_way(self, places: Mapping[str, str | None]) -> bool:
-        return set(places.values()) == {None} and any([self._ways.expects(device_id) for device_id in places])
-
-    async def _open_at(self, message: PublishOpen, places: Mapping[str, str | None]) -> None:
-        """Open a conversation at these places. Raises `BackplaneError` if a home cannot be reached; nothing is open then."""
-        conversation_id = message.open.conversation_id
-        known = {device_id: place for device_id, place in places.items() if place is not None}
-        homes = tuple(dict.fromkeys(known.values()))
-        in_parts = len(homes) > 1 or self._parts.has(conversation_id)
-        if (homes in ((), (HERE,)) and not in_parts) or (message.held is not None and len(known) < len(places)):
-            self._note_route(conversation_id, (HERE,))
-            await self.local.send(message)  # which also reports unknown devices
-            return
-        if not all([await self._has_way_to(home) for home in homes]):
-            return
-        self._note_route(conversation_id, homes)
-        for target in message.targets:
-            if not any([device_id in known for device_id in self._ways.members_of(target)]):
-                fault = Fault(Reason.DEVICE_UNKNOWN, f"no relay knows a device or group of the name {target[:64]!r}", "targets")
-                self._tell(ConversationError(conversation_id, fault))
-        if in_parts and self._hello is not None:
-            await self._open_parts(message, known, homes)
-        elif in_parts:
-            text = "its devices are at several relays: say hello first"
-            self._tell(ConversationError(conversation_id, Fault(Reason.RELAY_UNREACHABLE, text, "targets")))
-        else:
-            await self._say(homes, replace(message, targets=tuple(known)), b"")
-
-    async def _open_parts(self, message: PublishOpen, known: dict[str, str], homes: tuple[str, ...]) -> None:
-        """Open a conversation at each of its homes, except those that have their part already."""
-        conversation_id = message.open.conversation_id
-        new = tuple(home for home in homes if not self._parts.has(conversation_id, home))
-        self._parts.begin(conversation_id)
-        for home in new:
-            targets = tuple(device_id for device_id, place in known.items() if place == home)
-            await self._say((home,), replace(message, targets=targets, is_part=True), b"")
-        self._barriers.ping(homes, own=conversation_id)
-        await self._say(homes, Ping(0, 0), b"")
-
-    def _note_route(self, conversation_id: str, homes: tuple[str, ...]) -> None:
+    def note_route(self, conversation_id: str, homes: tuple[str, ...]) -> None:
+        """See `OpeningDoor`."""
         self._routes[conversation_id] = homes
         if homes == (HERE,):
             del self._routes[conversation_id]
         if self._hello is None:
             self._by_hand_at = homes
 
-    async def _has_way_to(self, home: str) -> bool:
-        """Whether a passage to `home` exists or was opened now.
-
-        If the home already has conversations of this publisher, the stream ends instead, so that the publisher reconnects and continues
-        with them. Raises `BackplaneError`.
-        """
+    async def has_way_to(self, home: str) -> bool:
+        """See `OpeningDoor`."""
         if home == HERE:
             return True
         async with self._opening[home]:  # of two passages to one home, the second would replace the first
@@ -227,42 +175,9 @@ class DoorPort(Port[ToPublisher]):
         self._come_back(f"relay {home} has conversations of this publisher")
         return False
 
-    async def _unreachable(self, message: PublishOpen, error: BackplaneError) -> None:
-        """Let a new conversation wait, or report the error. The library opens previously open conversations again."""
-        if self._may_wait(message) and not self._waiting.has(message.open.conversation_id):
-            self._waiting.begin(message)
-            return
-        fault = Fault(Reason.DEVICE_UNKNOWN, f"devices at other relays cannot be reached now: {error}", "targets", AGAIN_MS)
-        if message.held is None:
-            fault = replace(fault, reason=Reason.RELAY_UNREACHABLE, retry_after_ms=RETRY_MS)
-        self._tell(ConversationError(message.open.conversation_id, fault))
-
-    def _may_wait(self, message: PublishOpen) -> bool:
-        return message.held is None and self._hello is not None
-
-    async def _places_of(self, message: PublishOpen) -> dict[str, str | None]:
-        devices = [device_id for target in message.targets for device_id in self._ways.members_of(target)]
-        return {device_id: await self._ways.home_of(device_id) for device_id in devices}
-
-    async def open_waiting(self, message: PublishOpen, *, last: bool) -> bool:
-        """Try to open a waiting conversation; `last`: report the error if that fails. Returns whether it no longer waits."""
-        try:
-            places = await self._places_of(message)
-            if self._are_on_their_way(places):
-                if not last:
-                    return False
-                for device_id in places:
-                    self._ways.give_up(device_id)
-            await self._open_at(message, places)
-        except BackplaneError as error:
-            if last:
-                await self._unreachable(message, error)
-            return last
-        return True
-
     async def pass_on(self, message: AtRelay, data: bytes) -> None:
-        """Forward a message that followed an opening that waited."""
-        await self._say(self._routes.get(getattr(message, "conversation_id", ""), (HERE,)), message, data)
+        """See `Opens`."""
+        await self.say(self._routes.get(getattr(message, "conversation_id", ""), (HERE,)), message, data)
 
     async def flush(self) -> None:
         """Send the messages queued for homes. Call it after each handled message of the publisher."""
@@ -273,13 +188,13 @@ class DoorPort(Port[ToPublisher]):
         self._passages[home], taken = await self._ways.open_passage(home, self, self._hello)
         for item in taken:
             conversation_id = item.cursor.conversation_id
-            before = self._routes.get(conversation_id, ()) if self._parts.has(conversation_id) else ()
+            before = self._routes.get(conversation_id, ()) if self.parts.has(conversation_id) else ()
             self._routes[conversation_id] = (*before, home)
         return taken
 
     def has_parts(self, conversation_ids: Sequence[str]) -> None:
         """Note parts that a home has of these conversations; the reconnected publisher opens them again at all their homes."""
-        self._parts.known(conversation_ids)
+        self.parts.known(conversation_ids)
 
     # --- to the publisher ------------------------------------------------------------------------------------------
 
@@ -288,7 +203,7 @@ class DoorPort(Port[ToPublisher]):
         if self._hello is not None and not self._is_greeted:
             return None
         while not self._down:
-            message = self.local.next()
+            message = None if self._has_moved else self.local.next()
             if message is None:
                 return None
             self.hear(HERE, message)
@@ -296,28 +211,34 @@ class DoorPort(Port[ToPublisher]):
 
     def hear(self, place: str, message: ToPublisher) -> None:
         """Handle a relay's message to the publisher."""
+        if self._has_moved:
+            return  # its next stream is told
         match message:
             case PublisherWelcome() if place == HERE:
                 taken, self._taken = [*message.taken, *self._taken], []
-                whole = tuple(item for item in taken if not self._parts.has(item.cursor.conversation_id))
+                whole = tuple(item for item in taken if not self.parts.has(item.cursor.conversation_id))
                 self._down.appendleft(replace(message, taken=whole))
                 return
             case Pong():
-                answer = self._barriers.pong(place, message, tells_time=place == HERE) if self._hello is not None else message
-                for told in self._parts.answered(answer) if isinstance(answer, str) else [answer] if answer is not None else []:
-                    self._tell(told)
+                answer = self.barriers.pong(place, message, tells_time=place == HERE) if self._hello is not None else message
+                if isinstance(answer, Pong):
+                    self.tell(answer)
+                elif answer is not None:
+                    self._openings.answered(answer)
+                return
+            case ConversationError() if self._openings.refused(message):
                 return
             case Opened() if self._hello is None:
-                self._note_route(message.conversation_id, (place,))
+                self.note_route(message.conversation_id, (place,))
             case GoAway() if place != HERE:
                 return  # its tunnel ends soon; this stream need not wait
             case PlayerEvent(event_id=0, conversation_id=cid, body=Finished()) if place not in self._routes.get(cid, (HERE,)):
                 return  # that relay had the device before, does not know where it went, and guesses
             case PlayerEvent() | UnknownEvent():
                 self._note_event(message, place)
-        parted = self._parts.hear(place, message)
+        parted = self.parts.hear(place, message)
         for told in [message] if parted is None else parted:
-            self._tell(told)
+            self.tell(told)
 
     def _note_event(self, event: PlayerEvent | UnknownEvent, place: str) -> None:
         """Note where the event's acknowledgement must go. A finished conversation needs its route for a limited time only."""
@@ -330,7 +251,8 @@ class DoorPort(Port[ToPublisher]):
             if len(self._finished) > MAX_CLOSED_CONVERSATIONS:
                 self._routes.pop(self._finished.popleft(), None)
 
-    def _tell(self, message: ToPublisher) -> None:
+    def tell(self, message: ToPublisher) -> None:
+        """See `OpeningDoor`."""
         self._down.append(message)
         if len(self._down) > MAX_WAITING:
             text = "this publisher reads too slowly: too many messages wait; it may reconnect"
@@ -347,6 +269,9 @@ class DoorPort(Port[ToPublisher]):
             self._come_back(f"relay {home}: {'it ended the stream' if fault is None else fault.text}")
 
     def _come_back(self, why: str) -> None:
+        """Make the publisher reconnect. It gets what was heard until now; what follows is for its next stream."""
+        self._has_moved = True
+        self._openings.close()
         self.end(Fault(Reason.MOVED, why))
 
     def finish_sending(self) -> None:
@@ -360,7 +285,7 @@ class DoorPort(Port[ToPublisher]):
 
     async def close_passages(self) -> None:
         """The publisher is gone: close the passages; the homes begin its lease."""
-        self._waiting.close()
+        self._openings.close()
         passages, self._passages = self._passages, {}
         for passage in passages.values():
             await passage.close()

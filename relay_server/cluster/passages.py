@@ -129,6 +129,7 @@ class HomeEnd:
         self, relay: Relay, backplane: Backplane, names: ClusterNames, tunnel_id: str, owner: str, now_us: Callable[[], int]
     ) -> None:
         self._relay = relay
+        self._names = names
         self._port = relay.connect_publisher(owner)
         up, down = names.up(tunnel_id), names.down(tunnel_id)
         self.tunnel = Tunnel(backplane, listen=up, speak=down, take=self._take, ended=self._ended, now_us=now_us)
@@ -152,12 +153,23 @@ class HomeEnd:
                 if (message := admitted(self._relay, self._port, EVERYBODY, request, data)) is None:
                     continue
                 if isinstance(message, PublishOpen):
+                    if self._has_moved(message):
+                        continue
                     message = replace(message, is_part=record.kind is RecordKind.PART_OPEN)
                 await self._port.send(message)
                 if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
                     await self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
         except PeerError as error:
             self._port.end(error.fault)
+
+    def _has_moved(self, message: PublishOpen) -> bool:
+        """Whether a device of a new conversation is not here any more: then nothing is opened, and the door looks for it again."""
+        away = [device_id for device_id in message.targets if not self._relay.has(device_id)]
+        if not away or message.held is not None or self._port.publisher is None or self._port.publisher.by_hand:
+            return False
+        fault = Fault(Reason.DEVICE_UNKNOWN, f"device {away[0][:64]!r} is not at relay {self._names.relay} any more", "targets")
+        self._relay.publishers.refuse(self._port, fault, away[0][:64], message.open.conversation_id)
+        return True
 
     async def _write(self) -> None:
         port = self._port

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
@@ -43,6 +45,7 @@ class Tunnel:
         self._now_us = now_us
         self._writer, self._reader = FrameWriter(), FrameReader()
         self._subscription: Subscription | None = None
+        self._sending = asyncio.Lock()
         self._heard_us = self._said_us = now_us()
         self.is_over = False
         self.broke = False
@@ -57,9 +60,11 @@ class Tunnel:
         if self.is_over:
             return
         self._said_us = self._now_us()
+        messages = list(self._writer.messages(records))  # numbered before anything is awaited
         try:
-            for message in list(self._writer.messages(records)):  # numbered before anything is awaited
-                await self._backplane.publish(self._speak, message)
+            async with self._sending:  # in the order of their numbers
+                for message in messages:
+                    await self._backplane.publish(self._speak, message)
         except BackplaneError as error:
             await self.cut(f"the backplane failed: {error}")
 
@@ -83,11 +88,9 @@ class Tunnel:
         if self.is_over:
             return
         data = b"" if fault is None else wire.fault_to_status(fault).SerializeToString()
-        try:
+        with suppress(BackplaneError):  # not behind a `send` that is stuck
             for message in self._writer.messages([TunnelRecord(RecordKind.END, data)]):
                 await self._backplane.publish(self._speak, message)
-        except BackplaneError:
-            pass
         await self._over(fault)
 
     async def _on_message(self, message: BackplaneMessage) -> None:

@@ -1,14 +1,22 @@
-"""Conversations of one publisher whose device is moving between relays: opened when it has attached."""
+"""Conversations of one publisher that are being opened at other relays, or wait for a device that is moving between relays.
+
+Rules
+
+- Each is opened in its own task; conversations with a common device one after the other, in the order of the publisher.
+- Its later messages are kept, in order, until the relays have answered: if the device has moved, they go to its new relay.
+- It is tried again every `LOOK_AGAIN_S` while devices are on their way, or have moved since they were looked up, for at most `WAIT_S`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import DEVICE_LEASE_US
-from avatar_relay.messages import AtRelay, PublishOpen
+from avatar_relay.messages import AtRelay, ConversationError, PublishOpen
 from avatar_relay.reasons import Fault, Reason
 
 logger = logging.getLogger(__name__)
@@ -16,6 +24,8 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_S = 0.1
 WAIT_S = DEVICE_LEASE_US / 1e6
 """As long as a single relay keeps the session of a detached device."""
+ANSWER_S = 5.0
+"""How long relays may take to answer an opening: a tunnel whose other end is silent ends before."""
 MAX_KEPT = 4_096
 MAX_KEPT_BYTES = 4 << 20
 """Limits for messages of waiting conversations. Publishers have no credit for them yet, so that is little."""
@@ -23,10 +33,6 @@ MAX_KEPT_BYTES = 4 << 20
 
 class Opens(Protocol):
     """The door, as waiting conversations see it."""
-
-    async def open_waiting(self, message: PublishOpen, *, last: bool) -> bool:
-        """Try to open a conversation; `last`: report the error if that fails. Returns whether it no longer waits. Raises `PeerError`."""
-        ...
 
     async def pass_on(self, message: AtRelay, data: bytes) -> None:
         """Forward a message that followed the opening. Raises `PeerError`."""
@@ -42,24 +48,38 @@ class Opens(Protocol):
 
 
 class WaitingOpens:
-    """Conversations that wait, each in its own task; their later messages are kept in order."""
+    """Conversations that wait, each in its own task."""
 
-    def __init__(self, door: Opens) -> None:
+    def __init__(self, door: Opens, try_open: Callable[[PublishOpen, float], Awaitable[bool]]) -> None:
+        """`try_open` is called with a conversation and how long it has waited; it returns whether it waits no longer.
+
+        After `WAIT_S` it reports the error if the opening fails. It may raise `PeerError`, and `TimeoutError` if a relay does not answer.
+        """
         self._door = door
+        self._try_open = try_open
         self._kept: dict[str, list[tuple[AtRelay, bytes]]] = {}
         self._kept_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._last: dict[str, asyncio.Task[None]] = {}
+        """The last task of each device."""
+        self._asked: dict[str, tuple[list[ConversationError], asyncio.Future[list[ConversationError]]]] = {}
 
     def has(self, conversation_id: str) -> bool:
         """Whether a conversation waits."""
         return conversation_id in self._kept
 
-    def begin(self, message: PublishOpen) -> None:
-        """Let a conversation wait."""
+    def concerns(self, device_ids: Collection[str]) -> bool:
+        """Whether a conversation with one of these devices waits."""
+        return any([device_id in self._last for device_id in device_ids])
+
+    def begin(self, message: PublishOpen, device_ids: Collection[str]) -> None:
+        """Open a conversation with these devices as soon as possible. It must not wait already."""
         self._kept[message.open.conversation_id] = []
-        task = asyncio.create_task(self._wait(message))
+        before = {self._last[device_id] for device_id in device_ids if device_id in self._last}
+        task = asyncio.create_task(self._wait(message, before))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._last.update(dict.fromkeys(device_ids, task))
+        task.add_done_callback(self._done)
 
     def keeps(self, message: AtRelay, data: bytes) -> bool:
         """Keep a message of a waiting conversation; returns whether it was one. Raises `PeerError` if a limit is exceeded."""
@@ -77,22 +97,53 @@ class WaitingOpens:
         for task in self._tasks:
             task.cancel()
 
-    async def _wait(self, message: PublishOpen) -> None:
+    # --- the answers of relays -------------------------------------------------------------------------------------
+
+    def ask(self, conversation_id: str) -> asyncio.Future[list[ConversationError]]:
+        """A conversation is now opened at relays: collect their errors until `answered`."""
+        answer: asyncio.Future[list[ConversationError]] = asyncio.get_running_loop().create_future()
+        self._asked[conversation_id] = [], answer
+        return answer
+
+    def refused(self, error: ConversationError) -> bool:
+        """Collect an error; returns whether its conversation is being opened."""
+        asked = self._asked.get(error.conversation_id)
+        if asked is None:
+            return False
+        asked[0].append(error)
+        return True
+
+    def answered(self, conversation_id: str) -> None:
+        """All relays have answered."""
+        errors, answer = self._asked.pop(conversation_id)
+        if not answer.done():
+            answer.set_result(errors)
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    async def _wait(self, message: PublishOpen, before: set[asyncio.Task[None]]) -> None:
         conversation_id, loop = message.open.conversation_id, asyncio.get_running_loop()
-        until_s = loop.time() + WAIT_S
+        began_s = loop.time()
         try:
-            while not await self._door.open_waiting(message, last=loop.time() >= until_s):  # noqa: ASYNC110
+            if before:
+                await asyncio.wait(before)
+            while not await self._try_open(message, loop.time() - began_s):  # noqa: ASYNC110 - only relays know
                 await asyncio.sleep(LOOK_AGAIN_S)
             kept = self._kept[conversation_id]
             while kept:
                 said, data = kept.pop(0)
                 self._kept_bytes -= len(data)
                 await self._door.pass_on(said, data)
+            del self._kept[conversation_id]  # later messages follow directly, in order
             await self._door.flush()
         except PeerError as error:
             self._door.end(error.fault)
         except Exception:
-            logger.exception("a conversation that waited could not be opened")
-            self._door.end(Fault(Reason.MOVED, "a conversation that waited could not be opened; it is logged there"))
+            logger.exception("a conversation could not be opened")
+            self._door.end(Fault(Reason.MOVED, "a conversation could not be opened; it is logged there"))
         finally:
-            del self._kept[conversation_id]
+            self._kept.pop(conversation_id, None)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._last = {device_id: last for device_id, last in self._last.items() if last is not task}

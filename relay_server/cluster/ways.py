@@ -57,6 +57,10 @@ class Ways(Protocol):
         """The name of a device's home; `HERE` for this relay, None if no relay has it. Raises `BackplaneError`."""
         ...
 
+    def is_here(self, device_id: str) -> bool:
+        """Whether this relay has a device."""
+        ...
+
     def expects(self, device_id: str) -> bool:
         """Whether a device that no relay has now may be moving between relays."""
         ...

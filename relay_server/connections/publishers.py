@@ -154,10 +154,10 @@ class Publishers:
         publisher = port.publisher or self._take_by_hand(port)
         self._perform(self._commands.faulty(publisher, conversation_id, fault, opens=opens))
 
-    def refuse(self, port: PublisherPort, fault: Fault, device_id: str) -> None:
-        """Report a refused request to a device; the stream stays open."""
+    def refuse(self, port: PublisherPort, fault: Fault, device_id: str, conversation_id: str = "") -> None:
+        """Report a refused request to a device; the stream stays open, and the id of the conversation can be used."""
         publisher = port.publisher or self._take_by_hand(port)
-        self._perform(report_fault(publisher.key, "", fault, device_id))
+        self._perform(report_fault(publisher.key, conversation_id, fault, device_id))
 
     def known(self) -> tuple[PublisherRecord, ...]:
         """All publishers, connected or within their lease. Read-only."""

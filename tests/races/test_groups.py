@@ -19,7 +19,6 @@ Scene = Callable[[ClusterSchedule], Awaitable[None]]
 async def play(members: str, scene: Scene, seed: int) -> None:
     """Publishers are at `x`, members at the relays in `members`; every member must play every conversation completely, with one end."""
     schedule = ClusterSchedule(seed, MEMBERS)
-    schedule.late_share = 0.0  # all members are attached when the scene begins
     at = dict(zip(schedule.edges, members, strict=True)) | dict.fromkeys(schedule.backends, "x")
     await schedule.begin(NAMES, at)
     await scene(schedule)
@@ -63,7 +62,20 @@ async def speak_while_a_member_moves(schedule: ClusterSchedule) -> None:
     await speak(schedule)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+async def speak_while_a_member_is_between_relays(schedule: ClusterSchedule) -> None:
+    """The member's relay was killed, and it has not attached to another one yet: the others wait for it."""
+    await schedule.nodes["z"].kill()
+    await speak(schedule)
+
+
+async def speak_while_a_member_comes_late(schedule: ClusterSchedule) -> None:
+    """The hellos of some streams arrive when their clients have given them up."""
+    schedule.late_share = 0.5
+    schedule.move(schedule.edges[-1], "x")
+    await speak_while_a_member_moves(schedule)
+
+
+@pytest.mark.parametrize("seed", [23, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("members", "scene"),
     [
@@ -73,6 +85,8 @@ async def speak_while_a_member_moves(schedule: ClusterSchedule) -> None:
         pytest.param("xyz", speak_while_the_publisher_moves, marks=pytest.mark.slow),
         ("yyz", speak_while_the_publisher_moves),
         ("yyz", speak_while_a_member_moves),
+        ("xyz", speak_while_a_member_is_between_relays),
+        pytest.param("yyz", speak_while_a_member_comes_late, marks=pytest.mark.slow),
     ],
 )
 def test_all_members_hear_all_of_it(members: str, scene: Scene, seed: int) -> None:

@@ -101,13 +101,12 @@ class _Queue:
         self.released_seq = max(self.released_seq, seq)
 
     def rewind(self, seq: int, offset: int) -> None:
-        """Queue again what the relay did not receive; it has whole payloads up to `seq`, and `offset` bytes of the next one."""
-        again = [payload for payload in self.sent if payload.seq > seq + (payload.fragment_offset < offset)]
-        self.sent = deque(payload for payload in self.sent if payload.seq <= seq + (payload.fragment_offset < offset))
-        size = sum(len(payload.data) for payload in again)
-        self.sent_bytes -= size
-        self.waiting_bytes += size
-        self.payloads.extendleft(reversed(again))
+        """Queue what the relay did not receive, and nothing else: it has whole payloads up to `seq`, and `offset` bytes of the next one."""
+        everything = [*self.sent, *self.payloads]
+        self.sent = deque(payload for payload in everything if payload.seq <= seq + (payload.fragment_offset < offset))
+        self.payloads = deque(everything[len(self.sent) :])
+        self.sent_bytes = sum(len(payload.data) for payload in self.sent)
+        self.waiting_bytes = sum(len(payload.data) for payload in self.payloads)
         self.credit = 0
 
     def discard(self, kind: Kind) -> Dropped | None:
@@ -316,6 +315,8 @@ class PublishedConversation:
         self._audio_only_due = self._audio_only and not taken.audio_only
         if self.phase is Phase.ENDED and not taken.ended:
             self.phase = Phase.COMPLETE
+        elif self.phase is Phase.COMPLETE and taken.ended and not self.is_waiting:
+            self.phase = Phase.ENDED  # the end was sent there, before a relay that did not have the conversation
 
     def grant(self, credit: Credit) -> None:
         """Add credit."""

@@ -200,6 +200,8 @@ class PublisherSession:
             return
         event = news
         record.playback.on_event(event)
+        if record.again_until_us:
+            self._is_done_everywhere(record)  # then it must not be opened again, maybe at a relay that does not know its end
         record.conversation.heard(event.device_id, event.body, now_us)
         self.stir(record)
         outcome = record.playback.outcome

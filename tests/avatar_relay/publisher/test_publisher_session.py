@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from avatar_relay.media import ConversationOpen, Cursor, Kind
-from avatar_relay.messages import ConversationError, Dropped, Finished, Opened, Pause, PlayerEvent, Pong, Resume, Taken
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind
+from avatar_relay.messages import (
+    ConversationCredit,
+    ConversationEnd,
+    ConversationError,
+    Dropped,
+    Finished,
+    Media,
+    Opened,
+    Pause,
+    PlayerEvent,
+    Pong,
+    Resume,
+    Taken,
+)
 from avatar_relay.publisher.conversation_record import Record, Told
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker
 from avatar_relay.publisher.published_conversation import PublishedConversation
@@ -44,8 +57,7 @@ def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None
     """Its end arrives first, then the relay's answer that the id was used."""
     exchange, record, _ = spoken()
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
-    assert record.playback.outcome is None
-    record.playback.fail(TAKEN)
+    exchange.handle(ConversationError("c1", TAKEN), NOW_US)
     outcome = record.playback.outcome
     assert isinstance(outcome, ConversationFinished)
     assert outcome.by_device == {"lobby": REPLACED}
@@ -61,6 +73,37 @@ def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_rel
     exchange.resumed((), NOW_US)
     assert exchange.next_message() is None
     assert isinstance(record.playback.outcome, ConversationFinished)
+
+
+def test_what_finished_while_it_was_being_opened_again_is_not_opened_any_more() -> None:
+    """The relay that knows its end may lose the device before the next attempt."""
+    exchange, record, _ = spoken()
+    exchange.handle(ConversationError("c1", TAKEN), NOW_US)
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    assert isinstance(record.playback.outcome, ConversationFinished)
+    while exchange.next_message() is not None:
+        pass
+    exchange.tick(NOW_US + TOLD_AGAIN_US)
+    assert exchange.next_message() is None
+
+
+def test_what_was_sent_before_a_relay_that_does_not_know_it_is_not_sent_again() -> None:
+    """Its relay was away, and another one was asked in vain: then neither media nor the end is missing, and the relay did not end it."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(ConversationCredit("c1", Credit(1_000_000, 1_000_000)), NOW_US)
+    exchange.end_all(NOW_US)
+    exchange.tick(NOW_US + 60_000_000)
+    sent = [exchange.next_message() for _ in range(4)]
+    assert [type(message) for message in sent if message is not None][-2:] == [Media, ConversationEnd]
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    exchange.cut()
+    exchange.resumed([Taken(Cursor("c1", 1), ended=True)], NOW_US)
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(ConversationCredit("c1", Credit(1_000_000, 1_000_000)), NOW_US)
+    assert exchange.next_message() is None
+    assert record.stopped is None
 
 
 def test_what_was_taken_over_before_it_was_known_to_be_open_has_the_outcome_of_its_device() -> None:

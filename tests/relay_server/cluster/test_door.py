@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+
+import pytest
 
 from avatar_relay import wire
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen
-from avatar_relay.messages import AtRelay, PublisherHello, PublishOpen, Taken
+from avatar_relay.messages import (
+    AtRelay,
+    ConversationError,
+    Interrupt,
+    Opened,
+    Ping,
+    Pong,
+    PublisherHello,
+    PublisherWelcome,
+    PublishOpen,
+    Taken,
+)
+from avatar_relay.reasons import Fault, Reason
+from relay_server.cluster import openings
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.ways import PassageUser
 from relay_server.config import RelayConfig
@@ -15,14 +31,23 @@ from relay_server.connections.relay import Relay
 
 
 class FakePassage:
-    """Records what is said."""
+    """Records what is said. Relay `b` answers pings, and opens conversations, except on the devices in `SlowWays.moved`."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: str, ways: SlowWays, port: PassageUser) -> None:
         self.said: list[AtRelay] = []
+        self._home, self._ways, self._port = home, ways, port
 
     def say(self, message: AtRelay, data: bytes) -> None:
         """See `Passage`."""
         self.said.append(message)
+        if isinstance(message, Ping):
+            self._port.hear(self._home, Pong(message.ping_id, 0, 0, 0, 0))
+        if isinstance(message, PublishOpen):
+            conversation_id = message.open.conversation_id
+            if self._ways.moved.get(message.targets[0], self._home) != self._home:
+                self._port.hear(self._home, ConversationError(conversation_id, Fault(Reason.DEVICE_UNKNOWN, "moved")))
+            else:
+                self._port.hear(self._home, Opened(conversation_id, message.targets))
 
     async def flush(self) -> None:
         """See `Passage`."""
@@ -35,16 +60,23 @@ class FakePassage:
 
 
 class SlowWays:
-    """All devices are at relay `b`, which accepts a tunnel once `answers` is set."""
+    """All devices are at relay `b` at the first look, those in `moved` then at another one. Tunnels are accepted once `answers` is set."""
 
     def __init__(self) -> None:
         self.answers = asyncio.Event()
-        self.passages: list[FakePassage] = []
+        self.passages: dict[str, FakePassage] = {}
+        self.moved: dict[str, str] = {}
+        self._looks = Counter[str]()
 
     async def home_of(self, device_id: str) -> str | None:
         """See `Ways`."""
+        self._looks[device_id] += 1
+        return "b" if self._looks[device_id] == 1 else self.moved.get(device_id, "b")
+
+    def is_here(self, device_id: str) -> bool:
+        """See `Ways`."""
         del device_id
-        return "b"
+        return False
 
     def expects(self, device_id: str) -> bool:
         """See `Ways`."""
@@ -61,28 +93,81 @@ class SlowWays:
 
     async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[FakePassage, tuple[Taken, ...]]:
         """See `Ways`."""
-        del home, port, hello
-        self.passages.append(FakePassage())
-        passage = self.passages[-1]
+        del hello
+        assert home not in self.passages, "of two passages to one home, the second replaces the first"
+        self.passages[home] = FakePassage(home, self, port)
         await self.answers.wait()
-        return passage, ()
+        return self.passages[home], ()
 
     def members_of(self, target: str) -> tuple[str, ...]:
         """See `Ways`."""
         return (target,)
 
+    def opened_at(self, home: str) -> list[str]:
+        """The conversations that a home was asked to open."""
+        return [said.open.conversation_id for said in self.passages[home].said if isinstance(said, PublishOpen)]
+
+
+async def greeted(ways: SlowWays) -> DoorPort:
+    """A door whose publisher has said hello."""
+    relay = Relay(RelayConfig(), Clocks(lambda: 0, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload)
+    door = DoorPort(relay.publishers, "", ways)
+    await door.send(PublisherHello("backend", 1, "test"))
+    assert isinstance(await door.receive(), PublisherWelcome)
+    return door
+
+
+def opening(conversation_id: str, device_id: str) -> PublishOpen:
+    """A new conversation."""
+    return PublishOpen(ConversationOpen(conversation_id, AudioFormat(Codec.OPUS)), (device_id,))
+
 
 async def test_conversations_that_begin_together_share_one_passage() -> None:
     """Several waited for the backplane: a second hello at the same home would end the first passage, and the publisher with it."""
     ways = SlowWays()
-    relay = Relay(RelayConfig(), Clocks(lambda: 0, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload)
-    door = DoorPort(relay.publishers, "", ways)
-    await door.send(PublisherHello("backend", 1, "test"))
-    opens = [PublishOpen(ConversationOpen(f"c{number}", AudioFormat(Codec.OPUS)), (f"d{number}",)) for number in range(3)]
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        waiting = [tasks.create_task(door.open_waiting(message, last=False)) for message in opens]
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        for number in range(3):
+            await door.send(opening(f"c{number}", f"d{number}"))
         await asyncio.sleep(0)
         ways.answers.set()
-    assert all(task.result() for task in waiting)
-    (passage,) = ways.passages
-    assert {message.open.conversation_id for message in passage.said if isinstance(message, PublishOpen)} == {"c0", "c1", "c2"}
+        opened = [await door.receive() for _ in range(3)]
+    assert opened == [Opened(f"c{number}", (f"d{number}",)) for number in range(3)]
+    assert ways.opened_at("b") == ["c0", "c1", "c2"]
+
+
+async def test_a_device_that_moves_before_the_opening_is_looked_for_again() -> None:
+    """Its first home does not have it any more: the conversation, and what followed, go to the next one, in the order of the publisher."""
+    ways = SlowWays()
+    ways.moved["lobby"] = "c"
+    ways.answers.set()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        await door.send(opening("c0", "lobby"))
+        await door.send(Interrupt("c0"))
+        await door.send(opening("c1", "lobby"))
+        assert [await door.receive() for _ in range(2)] == [Opened("c0", ("lobby",)), Opened("c1", ("lobby",))]
+        await door.send(Interrupt("c1"))
+    assert ways.opened_at("b") == ["c0"]
+    assert [said for said in ways.passages["c"].said if not isinstance(said, Ping)] == [
+        opening("c0", "lobby"),
+        Interrupt("c0"),
+        opening("c1", "lobby"),
+        Interrupt("c1"),
+    ]
+
+
+async def test_a_device_that_is_never_found_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each relay says that it is at another one: the attempts are limited, and the stream survives."""
+    monkeypatch.setattr(openings, "WAIT_S", 0.0)
+    ways = SlowWays()
+    ways.moved["lobby"] = "c"
+    ways.answers.set()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        await door.send(opening("c0", "lobby"))
+        told = await door.receive()
+        assert isinstance(told, ConversationError)
+        assert (told.conversation_id, told.fault.reason) == ("c0", Reason.DEVICE_UNKNOWN)
+        await door.send(opening("c1", "desk"))
+        assert await door.receive() == Opened("c1", ("desk",))

@@ -45,6 +45,7 @@ ADAPTERS = frozenset(
         "avatar_relay.installer",
         "avatar_relay.spoken",
         "avatar_relay.log_output",
+        "avatar_relay.log_thread",
         # adapters: grpc
         "avatar_relay.grpc_sending",
         "edge_client.inputs",

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from avatar_relay.log_settings import LogFormat
+from avatar_relay.log_thread import LogThread
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 MAX_ENTRY_CHARACTERS = 16_384
@@ -26,14 +27,15 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 
 
 def begin_log(program: str, level: str, form: LogFormat, limits: logging.Filter, environment: Mapping[str, str]) -> None:
-    """Write all of this process's log from now on. `limits` filters each record."""
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    """Write all of this process's log from now on, on a thread of its own. `limits` filters each record."""
     if form == "journal" or (form == "auto" and is_journal(2, environment)):
-        handler = JournalHandler(program)
-    elif form == "json":
-        handler.setFormatter(JsonFormatter(program))
+        output: logging.Handler = JournalHandler(program)
+    else:
+        output = StandardError()
+        output.setFormatter(JsonFormatter(program) if form == "json" else logging.Formatter(_LINE))
+    handler = LogThread(output)
     handler.addFilter(limits)
-    logging.basicConfig(level=level.upper(), format=_LINE, handlers=[handler])
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
@@ -64,7 +66,34 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
+        elif record.exc_text:
+            fields["exception"] = record.exc_text
         return json.dumps(fields, ensure_ascii=False)
+
+
+class StandardError(logging.Handler):
+    """Writes lines to the descriptor of standard error.
+
+    Not to `sys.stderr`, whose lock would be held by a thread that waits for the reader when the program ends. Nothing is written, and
+    nothing raised, if there is no standard error or if its reader is gone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._descriptor, self._encoding = (2, sys.stderr.encoding) if sys.stderr else (-1, "utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        self.write(self.format(record) + "\n")
+
+    def write(self, text: str) -> None:
+        """Write text as it is; blocks for as long as standard error does."""
+        data = memoryview(text.encode(self._encoding, "backslashreplace"))
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            return
 
 
 class JournalHandler(logging.Handler):
@@ -79,6 +108,7 @@ class JournalHandler(logging.Handler):
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._plain = logging.Formatter("%(message)s")
+        self._standard_error = StandardError()
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
@@ -98,11 +128,7 @@ class JournalHandler(logging.Handler):
             self._socket.sendto(entry_of(fields), self._path)
         except OSError:
             lines = text.splitlines() or [""]
-            try:
-                sys.stderr.write("".join(f"<{priority}>{record.name}: {line}\n" for line in lines))
-                sys.stderr.flush()
-            except (OSError, ValueError):  # stderr is closed
-                self.handleError(record)
+            self._standard_error.write("".join(f"<{priority}>{record.name}: {line}\n" for line in lines))
 
     def close(self) -> None:
         """See `logging.Handler`."""

@@ -78,11 +78,11 @@ def test_a_traceback_is_in_the_entry_and_bounded(journal: socket.socket) -> None
     handler.close()
 
 
-def test_what_the_journal_does_not_take_is_on_standard_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_the_journal_does_not_take_is_on_standard_error(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Each line with its priority."""
     handler = JournalHandler("edge-client", str(tmp_path / "nobody"))
     handler.handle(record("two\nlines", logging.ERROR))
-    assert capsys.readouterr().err == "<3>edge_client.link: two\n<3>edge_client.link: lines\n"
+    assert capfd.readouterr().err == "<3>edge_client.link: two\n<3>edge_client.link: lines\n"
     handler.close()
 
 
@@ -156,3 +156,26 @@ def test_a_program_writes_json(program: str, tmp_path: Path) -> None:
 def test_in_a_unit_without_a_journal_lines_have_priorities(program: str, tmp_path: Path) -> None:
     """As in a container without systemd's socket."""
     assert all(re.match(r"<[2-7]>[\w.]+: .", line) for line in log_of(program, tmp_path / "log"))
+
+
+@pytest.mark.parametrize("program", ["relay-server", pytest.param("edge-client", marks=SLOW)])
+def test_a_log_that_nobody_reads_stops_no_program(program: str, tmp_path: Path) -> None:
+    """As in a pipe to a program that hangs: it starts, goes on, and ends when it should."""
+    reader, log = os.pipe()
+    os.set_blocking(log, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(log, bytes(1 << 16))
+    os.set_blocking(log, True)
+    ready = tmp_path / "ready"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(ready))
+        systemd.settimeout(30)
+        environment = os.environ | {"XDG_STATE_HOME": str(tmp_path), "NOTIFY_SOCKET": str(ready)}
+        with subprocess.Popen(PROGRAMS[program], stdout=subprocess.DEVNULL, stderr=log, env=environment) as run:
+            while b"READY=1" not in systemd.recv(4_096):
+                pass
+            run.terminate()
+            assert run.wait(30) == 0
+    os.close(reader)
+    os.close(log)

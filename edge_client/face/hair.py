@@ -1,4 +1,4 @@
-"""Hair in three cuts: a sheet over the scalp, combed along guides, and loose locks upon it. Pure numpy, made once at start.
+"""Hair in four cuts: a sheet over the scalp, combed along guides, and loose locks upon it. Pure numpy, made once at start.
 
 A guide is a cubic curve on the unrolled scalp (`Scalp`), from a root at the parting or at the hairline to a tip. The sheet joins
 guides side by side; a lock is a narrow, raised piece of the sheet.
@@ -18,8 +18,14 @@ _END_TURNS = np.radians((0, 60, 80, 100, 125, 155, 180))
 _STRANDS_AROUND = 7.0
 """How often the strands' picture is repeated around the head."""
 _TEMPLE = np.radians(66)
-_CURLS_AROUND, _BUMP, _SHELL = 2.8, 17.0, 3.7
+_CURLS_AROUND, _BUMP, _SHELL = 2.8, 17.0, 4.3
 """Curls: repeats of their picture for each unit of the plane, bumps for each unit, and how thin the outer shells are."""
+_GONE = 4.3
+"""How thin hair is when no strand of it is left."""
+_WAYS = np.array(
+    (((0, 0), (0, 1), (1, 1), (0, 0), (1, 1), (1, 0)), ((0, 0), (0, 1), (1, 0), (0, 1), (1, 1), (1, 0))),
+)
+"""Both ways to cut a cell into two triangles: the row and column of their corners."""
 _ASIDE = np.array((-1.0, 0.0, 1.0))
 
 
@@ -61,13 +67,11 @@ class Cut:
         """The same cut with fewer triangles, for drawing by the CPU."""
         return replace(
             self,
-            locks=self.locks // 12,
-            columns=34,
-            rows=9,
-            lock_rows=6,
+            locks=0,
+            columns=24,
+            rows=14,
             volume=self.volume + 0.015,  # its facets are nearer to the scalp than its points
             loose=self.loose * 0.4,
-            wide=self.wide * 1.5,
             shells=min(self.shells, 1),
         )
 
@@ -138,7 +142,7 @@ class Hair:
     shade: Floats
     """(vertices,): fraction of light that passes through the layers above."""
     cover: Floats
-    """(vertices, 2): position across a lock, -1 to 1 at its edges; and how thin hair is, 0 (solid) to 3."""
+    """(vertices, 2): position across a lock, -1 to 1 at its edges; and how thin hair is, from 0 (solid) to `_GONE`."""
     triangles: NDArray[np.uint16]
 
 
@@ -151,7 +155,7 @@ def grow(head: Head, cut: Cut, *, seed: int = 1) -> Hair:
     if cut.shells:
         layers = np.arange(cut.shells)
         return _joined([_sheet(comb), *(_sheet(comb, (layer + 1) * cut.loose, _SHELL + 0.25 * layer) for layer in layers)])
-    return _joined([_sheet(comb), _locks(comb, chance)])
+    return _joined([_sheet(comb), *([_locks(comb, chance)] if cut.locks else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +183,11 @@ class _Comb:
         """Positions in space for arrays of the same shape; `lift` is added to the distance from the scalp."""
         cut, edge, plane = self.cut, np.minimum(s, 1 - s), self.plane(s, t)
         far, turn = np.hypot(plane[..., 0], plane[..., 1]), np.arctan2(plane[..., 0], plane[..., 1])
-        ahead = _smooth(np.cos(turn), 0.0, 0.7) * _smooth(far, 1.1, 0.85)
+        ahead = _smooth(np.cos(turn), 0.0, 0.7) * _smooth(far, 1.30, 0.85)
         if cut.parting_x is not None:  # the edge of the sheet is the hairline
             near = _smooth(edge, 0.16, 0.0) * _smooth(np.abs(turn), _TEMPLE + 0.3, _TEMPLE - 0.4)
-            kept = far + near * np.maximum(0.0, self._line(np.abs(turn)) - 0.015 - far)
+            short = self._line(np.abs(turn)) - 0.035 - far
+            kept = far + near * 0.5 * (short + np.hypot(short, 0.06))  # turns off the hairline without a kink
             plane, far = plane * (kept / np.maximum(far, 1e-9))[..., None], kept
         flat = ahead * _smooth(edge, 0.14, 0.0) if cut.parting_x is not None else np.zeros_like(s)
         rise = _smooth(t, -0.04, 0.14 if cut.shells else 0.30) * (1 - 0.9 * flat)
@@ -194,7 +199,10 @@ class _Comb:
             wave = (_wavy(s * 24, self._waves) - 0.5) * 0.030 * _smooth(t, 0.05, 0.6)
         tuck = cut.curl * np.clip((far - 1.28) / 0.41, 0, 1) ** 2
         quiff = cut.quiff * ahead * (1 - flat) * _smooth(t, 0.0, 0.16) * _smooth(t, 0.75, 0.25)
-        off = (cut.volume * (0.6 + 0.4 * _smooth(far, 0.2, 0.9)) + wave) * rise + quiff + lift * (1 - 0.7 * flat) - tuck + 0.008
+        if cut.parting_x is None:  # the sides lie on the painted hair
+            rise, lift = rise * (0.1 + 0.9 * _rim(edge)), lift * _rim(edge)
+        low = 1 - 0.85 * cut.hug * _smooth(t, 0.62, 1.0)  # short hair is clipped at the nape
+        off = (cut.volume * (0.6 + 0.4 * _smooth(far, 0.2, 0.9)) + wave) * rise * low + quiff + lift * (1 - 0.7 * flat) * low - tuck + 0.008
         return self.scalp.place(plane, off, cut.hug)
 
     def plane(self, s: Points, t: Points) -> Points:
@@ -237,8 +245,9 @@ def _sheet(comb: _Comb, lift: float = 0.0, thin_by: float = 0.0) -> _Part:
     normals *= np.sign((normals * outward).sum(-1, keepdims=True))
     normals = _unit(_unit(normals) + 0.35 * outward)
     edge = np.where((s == 0) | (s == 1), 1.0, 0.0)
-    roots = 0.0 if cut.parting_x is not None else 1.6
-    thin = thin_by + roots * _smooth(t, 0.10, 0.0) + 2.6 * np.clip((t - 1 + cut.fades) / cut.fades, 0, 1)
+    side = np.minimum(s, 1 - s)
+    bare = _smooth(side, 0.02, 0.0) if cut.parting_x is not None else np.maximum(_smooth(t, 0.14, 0.0), 1 - _rim(side))
+    thin = thin_by + _GONE * np.maximum(bare, np.clip((t - 1 + cut.fades) / cut.fades, 0, 1))
     shade = _shade(t)
     chart = comb.plane(s, t) * _CURLS_AROUND + lift * 7 if cut.shells else np.stack([s * _STRANDS_AROUND, t], axis=-1)
     return _Part(*(part[None].swapaxes(1, 2) for part in (points, normals, along, chart, shade, np.stack([edge, thin], axis=-1))))
@@ -265,11 +274,16 @@ def _locks(comb: _Comb, chance: np.random.Generator) -> _Part:
     outward = np.cross(along, aside)
     outward *= np.sign((outward * (points - (0.0, -0.1, comb.scalp.centre_z))).sum(-1, keepdims=True))
     normals = _unit(_unit(outward) + 0.5 * _ASIDE[:, None] * aside)
-    thin = np.interp(part, (0, 0.12, 0.75, 1), (1.6, 0.0, 0.0, 2.6))
+    thin = np.interp(part, (0, 0.12, 0.75, 1), (_GONE, 0.0, 0.0, _GONE))
     cover = np.stack([np.broadcast_to(_ASIDE, s3.shape), np.broadcast_to(thin[:, None], s3.shape)], axis=-1)
     shade = np.broadcast_to(chance.uniform(0.95, 1.06, (count, 1, 1)) * _shade(t)[..., None], s3.shape)
     chart = np.stack([s3 * _STRANDS_AROUND + chance.random((count, 1, 1)), t3], axis=-1)
     return _Part(points, normals, np.broadcast_to(along, points.shape), chart, shade, cover)
+
+
+def _rim(edge: Points) -> Points:
+    """0 at the sides of a sheet without a parting, 1 further in."""
+    return _smooth(edge, 0.0, 0.06)
 
 
 def _shade(t: Points) -> Points:
@@ -280,13 +294,19 @@ def _joined(parts: list[_Part]) -> Hair:
     tris, first = [], 0
     for part in parts:
         strips, rows, columns = part.shade.shape
-        corner = np.arange(strips * rows * columns).reshape(strips, rows, columns)[:, :-1, :-1].ravel() + first
-        tris += [corner[:, None] + np.array(way) for way in ((0, 1, columns), (1, columns + 1, columns))]
+        corner = np.arange(strips * rows * columns).reshape(strips, rows, columns)[:, :-1, :-1].reshape(-1, 1) + first
+        leans = np.linalg.norm(part.points[:, 1:, 1:] - part.points[:, :-1, :-1], axis=-1)  # strands bend at the longer diagonal
+        rises = np.linalg.norm(part.points[:, 1:, :-1] - part.points[:, :-1, 1:], axis=-1)
+        ways = np.where((leans < rises).reshape(-1, 1, 1), _WAYS[0], _WAYS[1]) @ np.array((columns, 1))
+        tris += list((corner[..., None] + ways.reshape(-1, 2, 3)).swapaxes(0, 1))
         first += strips * rows * columns
     names = ("points", "normals", "along", "chart", "cover")
     flat = {name: np.concatenate([_flat(getattr(part, name)) for part in parts]) for name in names}
     shade = np.concatenate([part.shade.ravel() for part in parts]).astype(np.float32)
-    return Hair(**flat, shade=shade, triangles=np.concatenate(tris).astype(np.uint16))
+    corners = np.concatenate(tris)
+    thin, deep = flat["cover"][corners, 1].max(1) > 0, flat["points"][corners, 2].mean(1)
+    order = np.lexsort((np.where(thin, deep, 0.0), thin))  # what is blended comes after what it covers
+    return Hair(**flat, shade=shade, triangles=corners[order].astype(np.uint16))
 
 
 def _flat(array: Points) -> Floats:

@@ -6,7 +6,7 @@ Positions on it are given on a plane, as if it were unrolled from the crown: the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ MIDDLE_Y = 0.15
 DROP = 1.45
 """Height of the upright part for each unit of the plane."""
 _POWER = 2.4
-_TURNS, _ROWS = 13, np.array((0.0, 0.25, 0.5, 0.75, 0.95, 1.15, 1.35, 1.55, 1.75))
+_TURNS, _ROWS = 13, np.array((0.0, 0.25, 0.5, 0.75, 0.95, 1.15, 1.30, 1.42, 1.55, 1.75))
 _EAR = (0.55, 0.12, (-1.0, -0.35))
 
 
@@ -94,10 +94,14 @@ def _sizes(scalp: Scalp, points: Points) -> Points:
     far = np.where(points[:, 1] > MIDDLE_Y, np.arctan2(flat, up) / (np.pi / 2), 1 + (MIDDLE_Y - points[:, 1]) / DROP)
     size = (flat**_POWER + up**_POWER) ** (1 / _POWER)
     found = np.ones((len(_ROWS), _TURNS))
+    reach = np.interp(_ROWS, (0.95, 1.3), (0.10, 0.05))  # the nape is far narrower than the skull just above it
+    nears = np.zeros((*found.shape, len(points)))
     for row, middle in enumerate(_ROWS):
         for column, angle in enumerate(np.linspace(0, np.pi, _TURNS)):
             # the outermost of what is near, by a soft mean, so that no single vertex makes a bump
-            near = np.exp(-(((far - middle) / 0.10) ** 2) - ((turn - angle) * min(1.0, middle + 0.15) / 0.20) ** 2)
+            near = np.exp(-(((far - middle) / reach[row]) ** 2) - ((turn - angle) * min(1.0, middle + 0.15) / 0.20) ** 2)
             weight = near * size**24
             found[row, column] = (weight * size).sum() / weight.sum() if near.sum() > 0.3 else found[max(row - 1, 0), column]
-    return found
+            nears[row, column] = near
+    pokes = size / replace(scalp, sizes=found)._size(turn, far)  # nothing may look through the hair
+    return np.asarray(found * np.where(nears > 0.3, pokes, 1.0).max(-1, initial=1.0))

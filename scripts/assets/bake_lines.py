@@ -21,7 +21,7 @@ def age_lines(place: Floats) -> Floats:
     total = np.zeros(len(place))
     for level, wide, depth in ((0.33, 0.36, 0.7), (0.415, 0.42, 1.0), (0.495, 0.38, 0.8)):
         bent = y - level - 0.02 * np.cos(9 * place[:, 0] + 20 * level) + 0.05 * x**2
-        total += 0.20 * depth * _line(bent, 0.0065) * _fade(x, wide)
+        total += 0.13 * depth * _line(bent, 0.011) * _fade(x, wide)
     frown = x - 0.045 - 0.10 * (y - 0.16)
     total += 0.16 * _line(frown, 0.006) * _fade(np.abs(y - 0.16), 0.075)
     total += 0.26 * _line(_from_path(x, y, _SMILE), 0.013) * (z > 0)
@@ -44,7 +44,7 @@ def stubble(place: Floats) -> Floats:
     x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
     cheek = np.interp(x, (0.0, 0.24, 0.34, 0.55, 0.80), (-0.70, -0.70, -0.60, -0.50, -0.22))
     jaw = _step(cheek + 0.04 - y, 0.0, 0.10) * _step(y, -1.32, -1.08) * _step(z, -0.75, -0.45)
-    lip = _step(-0.455 - y, 0.0, 0.05) * _step(y, -0.64, -0.60) * _step(0.30 - x, 0.0, 0.06) * (z > 0.1)
+    lip = _step(-0.445 - 0.22 * x - y, 0.0, 0.07) * _step(y, -0.66, -0.60) * _step(0.32 - x, 0.0, 0.20) * (z > 0.1)
     return np.maximum(jaw, lip)
 
 

@@ -75,7 +75,7 @@ def hair_depth(points: Floats, cut: Cut) -> Floats:
     temple = (cut.temple - z) * 0.9 + 0.30 * np.clip(y - 0.05, -0.5, 0.5) - 0.02
     front = _smooth_max(brow_line, temple, 0.10)
     front = np.minimum(front, y - cut.lowest - 0.55 * np.maximum(0.0, -0.35 - z))
-    nape = np.minimum(y - cut.nape, (-0.62 - z) * 1.2)
+    nape = np.minimum(y - cut.nape - 0.9 * np.maximum(0.0, z + 1.12), (-0.74 - z) * 1.2)  # it rises towards the ear
     reach = np.sqrt(((x - 0.86) / 0.42) ** 2 + ((y + 0.20) / 0.31) ** 2 + ((z + 0.62) / 0.29) ** 2)
     ear = (reach - cut.ear) * 0.28
     return np.minimum(_smooth_max(np.where(z > -1.2, front, -1.0), nape, 0.08), np.where(z > -0.95, ear, 1.0))

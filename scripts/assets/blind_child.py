@@ -1,7 +1,7 @@
-"""Child process of `scripts/assets/blind_pairs`: draws poses with the edge client on its path, which may be an old one.
+"""Child process of `scripts/assets/blind_pairs` and `make_pictures`: draws poses with the edge client on its path, which may be an old one.
 
-Arguments: a file of poses (.npy), the side of the square pictures, the fields of `HeadLook` as JSON, or `{}` for a client that has none,
-and the file to write (.npy): pictures, (poses, side, side, 3).
+Arguments: a file of poses (.npy), the pictures' width and height, the fields of `HeadLook` as JSON, or `{}` for a client that has none,
+and the file to write (.npy): pictures, (poses, height, width, 3).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from edge_client.face.renderer import Renderer
 from edge_client.face.screens import open_renderer
 
 
-def main(poses_file: str, side: int, look: dict[str, str], out: str) -> int:
+def main(poses_file: str, size: tuple[int, int], look: dict[str, str], out: str) -> int:
     """Draw each pose."""
-    renderer = _open((side, side), look)
+    renderer = _open(size, look)
     pictures = []
     for pose in np.load(poses_file):
         renderer.draw(pose)
@@ -38,4 +38,4 @@ def _open(size: tuple[int, int], look: dict[str, str]) -> Renderer:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]))
+    sys.exit(main(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3])), json.loads(sys.argv[4]), sys.argv[5]))

@@ -12,7 +12,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ CROPS = {
     "whole": (-1.2, 1.24, 1.2, -1.24),
 }
 """Left, top, right and bottom, in head units."""
+Pictures = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 _SIDE, _GAP = 1080, 24
 _CHILD = Path(__file__).parent / "blind_child.py"
 _LIMIT_S = 300
@@ -46,16 +47,16 @@ def poses() -> list[Pose]:
     return [neutral_pose(), viseme_pose("ɛ"), viseme_pose("i"), turned, aside]
 
 
-def drawn(root: Path, look: Mapping[str, str], folder: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The poses as drawn by the edge client in `root`, (poses, side, side, 3). Raises `ProgramError`."""
-    np.save(folder / "poses.npy", np.stack(poses()))
+def drawn(root: Path, look: Mapping[str, str], folder: Path, them: Sequence[Pose], size: tuple[int, int]) -> Pictures:
+    """Poses as drawn by the edge client in `root`, (poses, height, width, 3). Raises `ProgramError`."""
+    np.save(folder / "poses.npy", np.stack(them))
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'proto'}"}
     command = [
         sys.executable,
         "-P",
         str(_CHILD),
         str(folder / "poses.npy"),
-        str(2 * _SIDE),
+        *map(str, size),
         json.dumps(dict(look)),
         str(folder / "out.npy"),
     ]
@@ -93,8 +94,8 @@ def main() -> int:
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     with checkout(arguments.against) as root, tempfile.TemporaryDirectory() as name:
-        before = drawn(root, {}, Path(name))
-        now = drawn(PROJECT_ROOT, {"detail": arguments.detail, "background": arguments.background}, Path(name))
+        size, look = (2 * _SIDE, 2 * _SIDE), {"detail": arguments.detail, "background": arguments.background}
+        before, now = (drawn(at, its_look, Path(name), poses(), size) for at, its_look in ((root, {}), (PROJECT_ROOT, look)))
     order = [(pose, crop) for pose in range(len(now)) for crop in CROPS]
     chance.shuffle(order)
     (arguments.folder / "pairs").mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
 """Draw the pictures of the face for the documentation into `docs/pictures/face*.jpg`.
 
-Needs only `avatar-relay` and Pillow, and no screen. All poses, colours and texts are defined in this file.
+Needs no screen, but the history of the repository, for the head as it was. All poses, colours and texts are defined in this file.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +27,8 @@ from edge_client.face.screens import RendererChoice, open_renderer
 from edge_client.face.window import start_sdl
 from edge_client.motion.expressions import mood_weights, with_mood
 from edge_client.motion.pose import HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, Pose, neutral_pose
+from scripts.assets.blind_pairs import drawn
+from scripts.bench.face_against import checkout
 from tests.lab.face.viseme_poses import VISEMES, viseme_pose
 from tests.lab.tool import command_line
 
@@ -64,7 +67,9 @@ COLOURS = (
 
 def main() -> int:
     """Draw strips of expressions, visemes, screens and colours, and the drawn head at the sizes of common screens."""
-    command_line("assets/make_pictures", __doc__).parse_args()
+    parser = command_line("assets/make_pictures", __doc__)
+    parser.add_argument("--against", default="2f3c5da", metavar="COMMIT", help="the head before, to compare with (default: 2f3c5da)")
+    against = parser.parse_args().against
     FOLDER.mkdir(parents=True, exist_ok=True)
     for choice, name in (("gles", "face.jpg"), ("flat", "face-2d.jpg")):
         _save(_strip("gles" if choice == "gles" else "flat"), FOLDER / name)
@@ -79,7 +84,23 @@ def main() -> int:
         renderer = _open("gles", (width, height))
         _save(_draw(renderer, _poses()[0]), FOLDER / f"face-{width}x{height}.jpg")
         renderer.close()
+    with checkout(against) as root:
+        for size in ((1080, 1080), (800, 480), (480, 800)):
+            _save(_before_after(root, size), FOLDER / f"face-before-after-{size[0]}x{size[1]}.jpg")
     return 0
+
+
+def _before_after(root: Path, size: tuple[int, int]) -> Picture:
+    """Six poses on a screen of this size, as drawn by the client in `root` and by this one: before, `high` and `low`."""
+    poses = [pose for place, pose in enumerate(_poses()) if place != 3]
+    with tempfile.TemporaryDirectory() as name:
+        tiles = list(drawn(root, {}, Path(name), poses, size))
+    for detail in ("high", "low"):
+        renderer = _open("gles", size, background="plain", is_high=detail == "high")
+        tiles += [_draw(renderer, pose) for pose in poses]
+        renderer.close()
+    width = 288 if size[0] >= size[1] else 216
+    return _grid(tiles, len(poses), (width, width * size[1] // size[0]))
 
 
 def _visemes() -> Picture:
@@ -201,14 +222,13 @@ def _open(
     hair: HairChoice = "auto",
     head: str = DEFAULT_HEAD,
     background: BackgroundChoice = "studio",
+    is_high: bool = True,
 ) -> Renderer:
-    """An off-screen renderer; the drawn head has smooth edges, as on a GPU."""
+    """An off-screen renderer; if `is_high`, the drawn head has smooth edges, as on a GPU."""
     if choice == "gles":
         start_sdl("offscreen", {})
-        look = HeadLook("high", hair, background)
-        return GlesRenderer(
-            size, 0, "off-screen", samples=SMOOTH_SAMPLES, colours=colours, look=look, largest=size, head_file=head_file(head)
-        )
+        look, samples = HeadLook("high" if is_high else "low", hair, background), SMOOTH_SAMPLES if is_high else 0
+        return GlesRenderer(size, 0, "off-screen", samples=samples, colours=colours, look=look, largest=size, head_file=head_file(head))
     return open_renderer(choice=choice, size=size, fullscreen=False, headless=True, colours=colours)
 
 

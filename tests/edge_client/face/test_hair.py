@@ -53,7 +53,27 @@ def test_hair_begins_at_the_hairline_and_hides_the_skull(head: Head, name: str) 
     assert np.linalg.norm(hair.points[None] - forehead[:, None], axis=2).min(1).max() < 0.12
     middle = np.array((0.0, 0.15, -0.7), np.float32)
     skull = head.points[head.points[:, 1] > forehead[:, 1].max() + 0.08] - middle
-    assert (_farthest(skull, hair.points[hair.triangles] - middle) > 1).mean() > 0.95  # but for the parting
+    assert (_farthest(skull, hair.points[hair.triangles] - middle) > 1).mean() > 0.965  # but for the parting
+
+
+@pytest.mark.parametrize("name", sorted(name for name, cut in CUTS.items() if cut.hug == 1))
+@pytest.mark.parametrize("coarse", [False, True])
+def test_short_hair_ends_on_the_neck(head: Head, name: str, coarse: bool) -> None:
+    """The tips at the nape stand off the skin by less than a centimetre, and no strand of them is left there."""
+    hair = grow(head, CUTS[name].coarse if coarse else CUTS[name])
+    tips = (hair.points[:, 1] < -0.42) & (hair.points[:, 2] < -1.0) & (hair.cover[:, 1] > 4)
+    assert tips.sum() > 3
+    assert np.linalg.norm(hair.points[tips, None] - head.points[None], axis=2).min(1).max() < 0.125
+
+
+def test_what_is_blended_is_drawn_last(head: Head) -> None:
+    """Triangles with translucent corners follow all others, from back to front: they do not hide what is drawn after them."""
+    for cut in CUTS.values():
+        hair = grow(head, cut.coarse)
+        thin = hair.cover[hair.triangles, 1].max(1) > 0
+        assert thin.any()
+        assert (np.diff(thin.astype(int)) >= 0).all()
+        assert (np.diff(hair.points[hair.triangles[thin], 2].mean(1)) >= -1e-5).all()
 
 
 def _farthest(rays: Floats, tris: Floats) -> Floats:

@@ -9,9 +9,11 @@ Rules
    begin `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers and callers.
 4. An RPC with more than `MAX_METADATA_BYTES` of metadata closes its connection. gRPC refuses it, but only if the peer has acknowledged
    the limit; until then it accepts 16 MiB.
-5. A stranger's connection may send `STRANGER_BYTES`, and `STRANGER_BYTES_PER_S` more for each second. This bounds headers that never
+5. A stranger's connection may send `STRANGER_BYTES` at once, and `STRANGER_BYTES_PER_S` over time. This bounds headers that never
    end, which gRPC holds in memory.
-6. Connections of the configured proxies are exempt: one of them carries many callers.
+6. All strangers together may have sent `STRANGERS_BYTES` recently, within about the time that they have to acknowledge the settings of
+   HTTP/2, which bound headers. If they sent more, those that sent most are closed first.
+7. Connections of the configured proxies are exempt: one of them carries many callers.
 """
 
 from __future__ import annotations
@@ -30,9 +32,13 @@ KNOWN_FACTOR = 10
 KNOWN_US = 60_000_000
 """Longer than the usual pause of an operator with `relayctl`, or of a polling dashboard, on one connection."""
 MAX_METADATA_BYTES = 16 << 10
-STRANGER_BYTES = 256 << 10
-"""A TLS handshake with a chain of client certificates takes less than 64 KiB, a health check some hundred bytes."""
+STRANGER_BYTES = 128 << 10
+"""A TLS handshake with a chain of client certificates takes less than 64 KiB, a health check some hundred bytes, and HTTP/2's window
+allows 64 KiB until a caller is admitted."""
 STRANGER_BYTES_PER_S = 64 << 10
+STRANGERS_BYTES = 16 << 20
+RECENT_BYTES_PER_S = 8 << 10
+"""What a stranger's connection sent counts for rule 6 less by this for each second."""
 MAX_ENDPOINTS = 65_536
 """Endpoints remembered between two sweeps."""
 
@@ -46,6 +52,8 @@ class Connection:
     endpoint: Endpoint
     order: int
     """Increases with each new connection."""
+    since_us: int = 0
+    """When it was first seen."""
 
 
 @dataclass(slots=True)
@@ -56,12 +64,15 @@ class _Record:
     """RPCs that it may still begin without being admitted."""
     at_us: int
     exempt: bool
-    network: str
     admitted: int = 0
     known_until_us: int = 0
-    base_bytes: int | None = 0
-    """What the connection had received at `base_us`; None while it is known."""
-    base_us: int = 0
+    received_bytes: int | None = 0
+    """What the connection had received at `counted_us`; None while it is known."""
+    counted_us: int = 0
+    level_bytes: float = 0.0
+    """For rule 5: grows with what is received, and falls by `STRANGER_BYTES_PER_S`."""
+    recent_bytes: float = 0.0
+    """For rule 6: the same, but falls by `RECENT_BYTES_PER_S`."""
 
 
 class ConnectionRules:
@@ -96,7 +107,7 @@ class ConnectionRules:
         record = self._record(endpoint, now_us)
         record.left += 1
         record.admitted += 1
-        record.base_bytes = None
+        record.received_bytes = None
 
     def leave(self, endpoint: Endpoint, now_us: int) -> None:
         """An admitted caller's RPC has ended."""
@@ -104,46 +115,60 @@ class ConnectionRules:
         record.admitted -= 1
         record.known_until_us = now_us + KNOWN_US
 
-    def excess(self, connections: Iterable[Connection], received: Callable[[Connection], int], now_us: int) -> list[Connection]:
-        """The open connections to close by rules 2 and 5. Forgets endpoints without an open connection.
-
-        `received` returns the number of bytes received on a connection; it is called for those of strangers.
-        """
-        networks: defaultdict[str, list[Connection]] = defaultdict(list)
-        open_: dict[Endpoint, _Record] = {}
-        large = list[Connection]()
-        for connection in connections:
-            record = open_[connection.endpoint] = self._record(connection.endpoint, now_us)
-            if record.exempt or self._is_known(record, now_us):
-                continue
-            if self._sent_too_much(record, received(connection), now_us):
-                large.append(connection)
-            else:
-                networks[record.network].append(connection)
+    def strangers(self, connections: Iterable[Connection], now_us: int) -> list[Connection]:
+        """Those of the open connections that are strangers'. Forgets endpoints without an open connection."""
+        open_ = {connection.endpoint: self._record(connection.endpoint, now_us) for connection in connections}
         self._records = open_ | {endpoint: record for endpoint, record in self._records.items() if record.admitted}
-        sizes = [len(strangers) for strangers in networks.values()]
+        return [one for one in connections if not open_[one.endpoint].exempt and not self._is_known(open_[one.endpoint], now_us)]
+
+    def senders(self, strangers: Iterable[Connection], received: Callable[[Connection], int], now_us: int) -> list[Connection]:
+        """The connections to close by rules 5 and 6. `received` returns the number of bytes received on a connection."""
+        over, others = list[Connection](), list[tuple[float, Connection]]()
+        for connection in strangers:
+            record = self._record(connection.endpoint, now_us)
+            self._count(record, received(connection), now_us)
+            if record.level_bytes > STRANGER_BYTES:
+                over.append(connection)
+            else:
+                others.append((record.recent_bytes, connection))
+        others.sort(key=lambda one: one[0])
+        in_all = sum([recent for recent, _ in others])
+        while in_all > STRANGERS_BYTES:
+            recent, connection = others.pop()
+            in_all -= recent
+            over.append(connection)
+        return over
+
+    def excess(self, strangers: Iterable[Connection]) -> list[Connection]:
+        """The connections to close by rule 2."""
+        networks: defaultdict[str, list[Connection]] = defaultdict(list)
+        for connection in strangers:
+            networks[network_of(connection.endpoint[0])].append(connection)
+        sizes = [len(those) for those in networks.values()]
         share = STRANGERS_PER_NETWORK
         while share and sum([min(size, share) for size in sizes]) > self._max_strangers:
             share -= 1
-        over = [sorted(strangers, key=lambda one: one.order)[: max(0, len(strangers) - share)] for strangers in networks.values()]
-        return [*large, *(connection for oldest in over for connection in oldest)]
+        over = [sorted(those, key=lambda one: one.order)[: max(0, len(those) - share)] for those in networks.values()]
+        return [connection for oldest in over for connection in oldest]
 
     def _record(self, endpoint: Endpoint, now_us: int) -> _Record:
         record = self._records.get(endpoint)
         if record is None:
             host = endpoint[0]
-            record = _Record(float(STREAMS_AT_ONCE), now_us, is_within(host, self._proxies), network_of(host), base_us=now_us)
+            record = _Record(float(STREAMS_AT_ONCE), now_us, is_within(host, self._proxies), counted_us=now_us)
             self._records[endpoint] = record
             if len(self._records) > MAX_ENDPOINTS:
                 del self._records[next(iter(self._records))]
         return record
 
     @staticmethod
-    def _sent_too_much(record: _Record, received_bytes: int, now_us: int) -> bool:
-        if record.base_bytes is None:  # it has become a stranger's
-            record.base_bytes, record.base_us = received_bytes, now_us
-        allowed = STRANGER_BYTES + STRANGER_BYTES_PER_S * (now_us - record.base_us) / 1e6
-        return received_bytes - record.base_bytes > allowed
+    def _count(record: _Record, received_bytes: int, now_us: int) -> None:
+        if record.received_bytes is None:  # it has become a stranger's
+            record.received_bytes = received_bytes
+        fresh, elapsed_s = received_bytes - record.received_bytes, (now_us - record.counted_us) / 1e6
+        record.level_bytes = max(0.0, record.level_bytes - STRANGER_BYTES_PER_S * elapsed_s) + fresh
+        record.recent_bytes = max(0.0, record.recent_bytes - RECENT_BYTES_PER_S * elapsed_s) + fresh
+        record.received_bytes, record.counted_us = received_bytes, now_us
 
     @staticmethod
     def _is_known(record: _Record, now_us: int) -> bool:

@@ -22,7 +22,6 @@ from contextlib import contextmanager, suppress
 
 from relay_server.access.connection_rules import (
     MAX_METADATA_BYTES,
-    STRANGER_BYTES,
     STRANGERS_PER_NETWORK,
     STREAMS_AT_ONCE,
     Connection,
@@ -30,12 +29,13 @@ from relay_server.access.connection_rules import (
 )
 from relay_server.access.peers import Endpoint, endpoint_of, network_of
 from relay_server.access.refusal_log import RefusalLog
+from relay_server.access.sweep_times import LOOK_US, SweepTimes, pause_us, young
+from relay_server.service.socket_activity import SocketActivity
 
 logger = logging.getLogger(__name__)
 
-SWEEP_S = 1.0
-BUSY_SWEEP_S = 0.1
-"""Interval after a sweep that ended connections."""
+COUNTERS = "/proc/self/net/snmp"
+"""Contains the number of connections that were ever opened to this network namespace: reading it costs less than a sweep."""
 FOLDER = "/proc/self/fd"
 FILES = 128
 """Descriptors reserved for files, pipes and outgoing connections."""
@@ -66,6 +66,10 @@ class ConnectionWatch:
         self._ports: frozenset[int] = frozenset()
         self._seen: dict[int, tuple[int, Connection | None]] = {}
         """By descriptor number: the socket's inode, and its connection if it is one to the relay."""
+        self._strangers: list[Connection] = []
+        """Connections of strangers, as of the last sweep."""
+        self._listening: set[int] = set()
+        """Descriptors of gRPC's listening sockets."""
         self._ended: set[tuple[int, int]] = set()
         self._count = 0
         self._null = self._spare = -1
@@ -78,23 +82,36 @@ class ConnectionWatch:
     async def run(self) -> None:
         """Sweep until cancelled. No connection is ended while this is not running."""
         self._null, self._spare = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+        counters = _open_counters()
+        times, activity, ended = SweepTimes(), SocketActivity(), 0
         try:
             while True:
-                ended = self.sweep()
-                await asyncio.sleep(BUSY_SWEEP_S if ended else SWEEP_S)
+                active = ended > 0 or await activity.wait(LOOK_US / 1e6)
+                began_us, ended = self._now_us(), 0
+                if times.is_due(_opened(counters), active, began_us):
+                    ended = self.sweep()
+                    fresh = young(self._strangers, began_us)
+                    times.swept(bool(fresh), began_us)
+                    activity.watch([*self._listening, *(connection.number for connection in fresh)])
+                    await asyncio.sleep(pause_us(len(self._seen)) / 1e6)
         finally:
-            os.close(self._null)
-            os.close(self._spare)
+            activity.close()
+            for number in (counters, self._null, self._spare):
+                os.close(number)
             self._null = self._spare = -1
 
     def sweep(self) -> int:
         """End excess connections; returns how many were ended."""
         self._look()
-        connections = [connection for _, connection in self._seen.values() if connection is not None]
-        ended = [connection for connection in self._rules.excess(connections, _received, self._now_us()) if self._end(connection)]
+        now_us = self._now_us()
+        strangers = self._rules.strangers([connection for _, connection in self._seen.values() if connection is not None], now_us)
+        senders = set(self._rules.senders(strangers, _received, now_us))
+        self._strangers = [connection for connection in strangers if connection not in senders]
+        ended = [connection for connection in senders if self._end(connection, deaf=True)]
+        ended += [connection for connection in self._rules.excess(self._strangers) if self._end(connection)]
         for network, count in Counter(network_of(connection.endpoint[0]) for connection in ended).items():
-            text = "ended %d connections of %s on which no caller was admitted: more than %d, more than the relay accepts, or over %d bytes"
-            self._log.write(network, text, count, network, STRANGERS_PER_NETWORK, STRANGER_BYTES)
+            text = "ended %d connections of %s without an admitted caller: too many bytes, more than %d, or more than the relay accepts"
+            self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
         return len(ended)
 
     def begin(self, peer: str, metadata_bytes: int) -> bool:
@@ -149,13 +166,16 @@ class ConnectionWatch:
         try:
             if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.getsockname()[1] not in self._ports:
                 return None
+            if borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                self._listening.add(number)
+                return None
             host, port = borrowed.getpeername()[:2]
         except OSError:
             return None
         finally:
             borrowed.detach()
         self._count += 1
-        return Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count)
+        return Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count, self._now_us())
 
     def _end_endpoint(self, endpoint: Endpoint) -> bool:
         """End the connection of an endpoint; False if there is none, or it was ended before."""
@@ -194,6 +214,19 @@ class ConnectionWatch:
         return True
 
 
+def _open_counters() -> int:
+    try:
+        return os.open(COUNTERS, os.O_RDONLY)
+    except OSError:  # this system has none
+        return os.open(os.devnull, os.O_RDONLY)
+
+
+def _opened(counters: int) -> int:
+    """The number of connections ever opened to this network namespace; -1 if it is unknown. `counters`: the open file."""
+    tables = os.pread(counters, 1 << 14, 0).split(b"\nTcp: ")  # names, then values
+    return int(tables[2].split()[5]) if len(tables) > 2 else -1
+
+
 def _received(connection: Connection) -> int:
     """The number of bytes received on a connection; 0 if it is closed, or if the kernel (before Linux 4.1) does not count them."""
     try:
@@ -215,11 +248,12 @@ def _shut_down(held: socket.socket, *, deaf: bool) -> None:
         with suppress(OSError):
             held.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(_DROP_ALL)))
         with suppress(OSError):
-            while held.recv(1 << 20, socket.MSG_DONTWAIT):
+            while held.recv_into(_UNREAD, 0, socket.MSG_DONTWAIT | socket.MSG_TRUNC):  # MSG_TRUNC: it is not copied
                 pass
     held.shutdown(socket.SHUT_RDWR)
 
 
+_UNREAD = bytearray(1 << 20)
 _BYTES_RECEIVED = 128
 """Offset of `tcpi_bytes_received`, a 64-bit number, in the kernel's `struct tcp_info`."""
 _SO_ATTACH_FILTER = 26

@@ -109,6 +109,21 @@ class RawClient:
         self.socket.settimeout(2.0)
         return count
 
+    def is_ended(self) -> bool:
+        """Whether the other end has closed it, without waiting; discards received data."""
+        wait_s = self.socket.gettimeout()
+        self.socket.settimeout(0)
+        try:
+            while data := self.socket.recv(1 << 16):
+                self.taken[:] = data
+            self.closed = True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.closed = True
+        self.socket.settimeout(wait_s)
+        return self.closed
+
     def close(self) -> None:
         """Close it."""
         self.socket.close()

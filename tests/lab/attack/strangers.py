@@ -126,14 +126,14 @@ def endless_headers(size: int, count: int, address: str, seconds: float) -> str:
     while left():
         while len(open_) < count:
             try:
-                client = RawClient(address)
+                client = RawClient(address, wait_s=0.1)
             except OSError:
                 time.sleep(0.01)
                 break
             open_.append((client, (frames[at : at + http2.CHUNK] for at in range(0, size, http2.CHUNK))))
         for client, parts in list(open_):
             part = next(parts, b"")
-            if not client.send(part):
+            if client.is_ended() or not client.send(part):
                 open_.remove((client, parts))
                 client.close()
                 ended += 1

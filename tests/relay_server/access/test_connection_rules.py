@@ -12,8 +12,10 @@ from relay_server.access.connection_rules import (
     KNOWN_FACTOR,
     KNOWN_US,
     MAX_METADATA_BYTES,
+    RECENT_BYTES_PER_S,
     STRANGER_BYTES,
     STRANGER_BYTES_PER_S,
+    STRANGERS_BYTES,
     STRANGERS_PER_NETWORK,
     STREAMS_AT_ONCE,
     STREAMS_PER_S,
@@ -25,35 +27,31 @@ from relay_server.access.peers import endpoint_of, is_within, network_of
 CALLER = ("192.0.2.1", 1)
 
 
-def nothing(_connection: Connection) -> int:
-    """No bytes were received."""
-    return 0
-
-
 def connections(host: str, number: int, first: int = 1) -> list[Connection]:
     return [Connection(first + index, first + index, (host, 1_000 + index), first + index) for index in range(number)]
 
 
 def test_the_oldest_strangers_of_a_network_go() -> None:
     rules, of_one = ConnectionRules(1_000), connections("192.0.2.1", STRANGERS_PER_NETWORK + 3)
-    assert rules.excess([*of_one, *connections("192.0.2.2", 5, 500)], nothing, 0) == of_one[:3]
+    assert rules.excess([*of_one, *connections("192.0.2.2", 5, 500)]) == of_one[:3]
 
 
 def test_callers_do_not_count_and_are_remembered_for_a_while() -> None:
     rules, all_ = ConnectionRules(1_000), connections("192.0.2.1", 100)
     for connection in all_:
         rules.admit(connection.endpoint, 0)
-    assert rules.excess(all_, nothing, 0) == []
+    assert rules.strangers(all_, 0) == []
     for connection in all_:
         rules.leave(connection.endpoint, 0)
-    assert rules.excess(all_, nothing, KNOWN_US - 1) == []
-    assert len(rules.excess(all_, nothing, KNOWN_US)) == 100 - STRANGERS_PER_NETWORK
+    assert rules.strangers(all_, KNOWN_US - 1) == []
+    assert rules.strangers(all_, KNOWN_US) == all_
+    assert len(rules.excess(all_)) == 100 - STRANGERS_PER_NETWORK
 
 
 def test_one_customers_ipv6_addresses_are_one_network() -> None:
     rules, ports = ConnectionRules(1_000), count(1)
     all_ = [Connection(next(ports), 0, (f"2001:db8::{index:x}", 1), index) for index in range(STRANGERS_PER_NETWORK + 1)]
-    assert len(rules.excess(all_, nothing, 0)) == 1
+    assert len(rules.excess(all_)) == 1
 
 
 @given(st.lists(st.integers(0, 100), max_size=12), st.integers(0, 300))
@@ -61,7 +59,7 @@ def test_all_strangers_are_bounded_and_share_what_there_is(sizes: list[int], mos
     """Holds for any number of networks; a network with few connections keeps them while others have more."""
     rules = ConnectionRules(most)
     all_ = [one for index, size in enumerate(sizes) for one in connections(f"192.0.2.{index}", size, 1_000 * index)]
-    over = set(rules.excess(all_, nothing, 0))
+    over = set(rules.excess(all_))
     left = [sum(one not in over for one in all_ if one.endpoint[0] == f"192.0.2.{index}") for index in range(len(sizes))]
     assert sum(left) <= most
     share = max(left, default=0)
@@ -101,32 +99,50 @@ def test_metadata_is_bounded_even_of_callers() -> None:
 
 def test_a_stranger_sends_so_many_bytes() -> None:
     rules, [one] = ConnectionRules(10), connections("192.0.2.1", 1)
-    assert rules.excess([one], lambda _: STRANGER_BYTES, 0) == []
+    assert rules.senders([one], lambda _: STRANGER_BYTES, 0) == []
     later = STRANGER_BYTES + 2 * STRANGER_BYTES_PER_S
-    assert rules.excess([one], lambda _: later, 2_000_000) == []
-    assert rules.excess([one], lambda _: later + 1, 2_000_000) == [one]
+    assert rules.senders([one], lambda _: later, 2_000_000) == []
+    assert rules.senders([one], lambda _: later + 1, 2_000_000) == [one]
+
+
+def test_a_stranger_that_waited_may_not_send_more_at_once() -> None:
+    rules, [one] = ConnectionRules(10), connections("192.0.2.1", 1)
+    assert rules.senders([one], lambda _: 0, 0) == []
+    assert rules.senders([one], lambda _: STRANGER_BYTES + 1, 3_600_000_000) == [one]
 
 
 def test_what_a_caller_sent_does_not_count() -> None:
     """Not even once its connection is a stranger's again."""
     rules, [one] = ConnectionRules(10), connections("192.0.2.1", 1)
     rules.admit(one.endpoint, 0)
-    assert rules.excess([one], lambda _: 1 << 30, 0) == []
+    assert rules.strangers([one], 0) == []
     rules.leave(one.endpoint, 0)
-    assert rules.excess([one], lambda _: 1 << 30, KNOWN_US) == []
-    assert rules.excess([one], lambda _: (1 << 30) + STRANGER_BYTES + 1, KNOWN_US) == [one]
+    assert rules.senders([one], lambda _: 1 << 30, KNOWN_US) == []
+    assert rules.senders([one], lambda _: (1 << 30) + STRANGER_BYTES + 1, KNOWN_US) == [one]
 
 
-def test_connections_that_sent_too_much_take_no_place() -> None:
-    """The others of the network stay."""
-    rules, of_one = ConnectionRules(1_000), connections("192.0.2.1", STRANGERS_PER_NETWORK + 1)
-    last = of_one[-1]
-    assert rules.excess(of_one, lambda one: STRANGER_BYTES + 1 if one is last else 0, 0) == [last]
+@given(st.lists(st.integers(0, STRANGER_BYTES), max_size=200))
+def test_those_that_sent_most_go_once_all_have_sent_too_much(sent: list[int]) -> None:
+    """From any number of networks."""
+    rules, all_ = ConnectionRules(1_000), [Connection(index, index, (f"192.0.2.{index}", 1), index) for index in range(len(sent))]
+    over = set(rules.senders(all_, lambda one: sent[one.number], 0))
+    left = [sent[one.number] for one in all_ if one not in over]
+    ended = [sent[one.number] for one in over]
+    assert sum(left) <= STRANGERS_BYTES
+    assert not ended or sum(left) + min(ended) > STRANGERS_BYTES
+    assert max(left, default=0) <= min(ended, default=STRANGER_BYTES)
+
+
+def test_what_strangers_sent_long_ago_does_not_count() -> None:
+    rules, all_ = ConnectionRules(1_000), [Connection(index, index, (f"192.0.2.{index}", 1), index) for index in range(140)]
+    assert len(rules.senders(all_, lambda _: STRANGER_BYTES, 0)) == 140 - STRANGERS_BYTES // STRANGER_BYTES
+    later_us = 1_000_000 * STRANGER_BYTES // RECENT_BYTES_PER_S
+    assert rules.senders(all_, lambda _: STRANGER_BYTES, later_us) == []
 
 
 def test_proxies_are_exempt() -> None:
     rules, all_ = ConnectionRules(1, ("192.0.2.0/24",)), connections("192.0.2.9", 100)
-    assert rules.excess(all_, nothing, 0) == []
+    assert rules.strangers(all_, 0) == []
     assert all([rules.begin(CALLER, MAX_METADATA_BYTES + 1, 0) for _ in range(10 * STREAMS_AT_ONCE)])
 
 

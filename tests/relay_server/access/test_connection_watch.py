@@ -18,9 +18,11 @@ import grpc
 import pytest
 
 from avatar_relay.credentials import metadata_of
+from relay_server.access import sweep_times
 from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGER_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, STREAMS_PER_S
 from relay_server.access.refusal_log import LINES_PER_MINUTE, LINES_PER_MINUTE_IN_ALL, RefusalLog
 from relay_server.access.scopes import Role
+from relay_server.access.sweep_times import SweepTimes
 from relay_server.service import connection_watch, grpc_servers
 from relay_server.service.connection_watch import ConnectionWatch, max_connections
 from relay_server.service.interceptor import RequestInterceptor
@@ -45,7 +47,7 @@ async def connections(address: str, count: int) -> AsyncIterator[list[tuple[asyn
         yield opened
     finally:
         for _, writer in opened:
-            writer.close()
+            writer.transport.abort()
 
 
 async def is_over(reader: asyncio.StreamReader, within_s: float) -> bool:
@@ -100,7 +102,7 @@ async def test_a_connection_that_resets_streams_is_ended(tmp_path: Path, monkeyp
 async def test_a_connection_with_large_metadata_is_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Although it never acknowledges the relay's settings, so that gRPC itself accepts 16 MiB."""
     async with guarded(Access(tmp_path)) as relay, connections(relay.address, 1) as [(reader, writer)]:
-        writer.write(large_headers(1, 1 << 20))
+        writer.write(large_headers(1, STRANGER_BYTES // 2))
         assert await is_over(reader, 5)
     assert any(f"{MAX_METADATA_BYTES} bytes of metadata" in record.message for record in caplog.records)
 
@@ -112,6 +114,29 @@ async def test_headers_that_never_end_are_bounded(tmp_path: Path) -> None:
         small.write(large_headers(1, STRANGER_BYTES // 2)[:-1])
         assert await is_over(reader, 4)  # the settings' time ends after 5 s
         assert not await is_over(modest, 0.5)
+
+
+async def test_new_connections_are_looked_at_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only at the regular sweeps, which do not happen here. What a callers' connection receives is not looked at."""
+    monkeypatch.setattr(sweep_times, "SWEEP_US", 1 << 60)
+    access, sweeps, sweep = Access(tmp_path), 0, ConnectionWatch.sweep
+    token = access.add(Role.OPERATOR, "ann", devices=("*",))
+
+    def counted(watch: ConnectionWatch) -> int:
+        nonlocal sweeps
+        sweeps += 1
+        return sweep(watch)
+
+    monkeypatch.setattr(ConnectionWatch, "sweep", counted)
+    async with guarded(access) as relay:
+        async with connections(relay.address, 1) as [(reader, writer)]:
+            writer.write(large_headers(1, 2 * STRANGER_BYTES)[:-1])
+            assert await is_over(reader, 4)  # the settings' time ends after 5 s
+        async with grpc.aio.insecure_channel(relay.address) as channel:
+            method: Any = channel.unary_unary(LIST)
+            for _ in range(200):
+                await method(b"", metadata=metadata_of(token))
+        assert sweeps < 100
 
 
 async def test_settings_that_are_not_acknowledged_end_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +163,7 @@ async def test_behind_a_proxy_nothing_is_counted(tmp_path: Path) -> None:
 
 async def test_a_connection_is_ended_when_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The required resources are held since the start."""
-    monkeypatch.setattr(connection_watch, "SWEEP_S", 3_600.0)
+    monkeypatch.setattr(SweepTimes, "is_due", lambda *_: False)
     async with guarded(Access(tmp_path)) as relay:
         watch: ConnectionWatch = relay.server._watch
         async with connections(relay.address, STRANGERS_PER_NETWORK + 2) as strangers:

@@ -197,7 +197,7 @@ class App:
         return self._status(thread)
 
     def _make_playback(self, sink: AudioSink, flame_map: FlameMap | None, tracer: EdgeTelemetry | None) -> PlaybackEngine:
-        return make_playback(self._config, sink, flame_map, tracer or NULL)
+        return make_playback(self._config, sink, flame_map, tracer or NULL, drawn=self._config.renderer != "none")
 
     def _parts(self, sink: AudioSink) -> tuple[Part, ...]:
         """The state of each part. Called on the link's thread and on the main one."""

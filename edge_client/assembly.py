@@ -21,6 +21,7 @@ from edge_client.face.sleeping import ScreenSleep
 from edge_client.local_clock import minute_of_day
 from edge_client.motion.avatarkit import FlameMap
 from edge_client.motion.decoders import make_motion_decoder
+from edge_client.motion.mouth_source import MouthSource
 from edge_client.observer import NULL, PlaybackObserver
 from edge_client.playback.engine import PlaybackEngine
 from edge_client.playback.events import PlaybackConfig
@@ -47,12 +48,17 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1_000
 
 
-def make_playback(config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver = NULL) -> PlaybackEngine:
-    """A playback engine for `sink`. Without a `flame_map`, AvatarKit's motion is read with the built-in one."""
+def make_playback(
+    config: EdgeConfig, sink: AudioSink, flame_map: FlameMap | None, observer: PlaybackObserver = NULL, *, drawn: bool
+) -> PlaybackEngine:
+    """A playback engine for `sink`. Without a `flame_map`, AvatarKit's motion is read with the built-in one.
+
+    Unless a face is `drawn`, sound is not analysed for mouth and gestures.
+    """
     playback_config = PlaybackConfig(
         frame_starvation=config.frame_starvation,
-        mouth_source=config.mouth_source,
-        gestures=config.idle_life,
+        mouth_source=config.mouth_source if drawn else MouthSource.PAYLOAD,
+        gestures=config.idle_life and drawn,
         output_offset_us=round(config.output_offset_ms * 1_000),
     )
     decoders = DecoderFactories(make_decoder, partial(make_motion_decoder, flame_map=flame_map))

@@ -98,7 +98,8 @@ def run_player(
         stack.callback(watch.end)
         watch.begin()
         flame_map = flame_map_of(config)
-        sink, playback = start_sound(config, lambda sink: assembly.make_playback(config, sink, flame_map), None)
+        drawn = open_renderer is not None or config.renderer != "none"
+        sink, playback = start_sound(config, lambda sink: assembly.make_playback(config, sink, flame_map, drawn=drawn), None)
         stack.callback(sink.close)
         answers = assembly.make_answers(config, playback, status=lambda: _status(config, sink), observers=observers)
         loop = face = None

@@ -78,6 +78,7 @@ class Beats:
         """`live`: rule 3."""
         self._rate_hz = rate_hz
         self._frame = round(FRAME_S * rate_hz)
+        self._full_power = 32_768.0**2 * self._frame
         self._late_us = (RISE_S + REACH_S) * 1e6 if live else 0.0
         self._found: tuple[Beat, ...] = ()
         self._rest: NDArray[np.int16] = np.zeros(0, np.int16)
@@ -92,9 +93,9 @@ class Beats:
         sound = np.concatenate([self._rest, pcm]) if len(self._rest) else pcm
         whole = len(sound) // self._frame * self._frame
         self._rest = sound[whole:].copy()
-        power = np.square(sound[:whole].astype(np.float32).reshape(-1, self._frame) / 32_768).mean(1)
-        for level_db in (10 * np.log10(power + 1e-10)).tolist():
-            self._take(level_db)
+        squares = np.square(sound[:whole].reshape(-1, self._frame), dtype=np.float32)
+        for power in np.add.reduce(squares, axis=1).tolist():
+            self._take(10 * math.log10(power / self._full_power + 1e-10))
 
     def at(self, pts_us: float) -> Gesture:
         """Return the gesture at a position."""

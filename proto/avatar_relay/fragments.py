@@ -68,7 +68,7 @@ class Reassembler:
             raise FragmentError(fault)
         if self._first is None:
             if not fragment.is_fragment:
-                return replace(fragment, total_bytes=0)
+                return replace(fragment, total_bytes=0) if fragment.total_bytes else fragment
             self._first = fragment
         self._data += fragment.data
         if len(self._data) < fragment.total_bytes:

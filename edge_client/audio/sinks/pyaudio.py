@@ -106,7 +106,8 @@ class PyAudioSink:
         self._has_news = False
         self._paused = False
         self._gain = GAIN_ONE
-        self._past = SinkCounters()
+        self._past = self._counted = SinkCounters()
+        self._counted_from: tuple[SinkCounters, int, int, int, str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -227,19 +228,27 @@ class PyAudioSink:
             if self._keeper.is_released:
                 return replace(self._past, lost=lost, why="released while nothing is said")
             return replace(self._past, lost=lost, opening=not lost)
-        past = replace(self._past, unheard=self._keeper.unheard, why=self._keeper.why)
         memory = self._speaker.memory
-        starved, dry = memory[SpeakerStatus.STARVED], memory[SpeakerStatus.DEVICE_DRY]
+        starved, dry, silence = memory[SpeakerStatus.STARVED], memory[SpeakerStatus.DEVICE_DRY], memory[SpeakerStatus.SILENCE_FRAMES]
+        basis = (self._past, starved, dry, silence, self._keeper.unheard, self._keeper.why)
+        if basis != self._counted_from:  # the player asks at each tick
+            self._counted_from = basis
+            self._counted = self._added(*basis)
+        return self._counted
+
+    def _added(self, past: SinkCounters, starved: int, dry: int, silence: int, unheard: str, why: str) -> SinkCounters:
         fault = past.last_fault
         if starved or dry:
             fault = f"since the device was opened: {starved} times no content in time, {dry} times the device ran dry"
         return replace(
             past,
             underruns=past.underruns + starved + dry,
-            silence_frames=past.silence_frames + memory[SpeakerStatus.SILENCE_FRAMES],
+            silence_frames=past.silence_frames + silence,
             last_fault=fault,
             starved=past.starved + starved,
             device_dry=past.device_dry + dry,
+            unheard=unheard,
+            why=why,
         )
 
     def _clear_speaker(self, speaker: Speaker, limit: int) -> int:

@@ -18,10 +18,10 @@ from edge_client.motion.pose import neutral_pose
 from tests.lab.face.pixels import changed_part, mouth_box
 
 
-@pytest.fixture(scope="session", params=list(CAST))
-def head_name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=CAST)
+def head(request: pytest.FixtureRequest) -> Head:
     """Each built-in head: most of this draws nothing."""
-    return str(request.param)
+    return load_head(head_file(request.param))
 
 
 @pytest.mark.parametrize("name", sorted(CUTS))

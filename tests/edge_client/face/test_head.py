@@ -18,10 +18,10 @@ from edge_client.face.head import MAX_BYTES, Head, load_head
 HEAD_FILE = head_file(DEFAULT_HEAD)
 
 
-@pytest.fixture(scope="session", params=list(CAST))
-def head_name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=CAST)
+def head(request: pytest.FixtureRequest) -> Head:
     """Each built-in head: nothing is drawn here."""
-    return str(request.param)
+    return load_head(head_file(request.param))
 
 
 def test_all_52_shapes_move_the_mesh(head: Head) -> None:

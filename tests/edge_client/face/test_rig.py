@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_relay.arkit import ARKIT_INDEX, ARKIT_NAMES
-from edge_client.cast import CAST
+from edge_client.cast import CAST, head_file
 from edge_client.face.gaze import SIDEWAYS_RAD
-from edge_client.face.head import Head
+from edge_client.face.head import Head, load_head
 from edge_client.face.rig import PERSON_AWAY, WEIGHT_LIMIT, Rig, about, corrected, held, rotation
 from edge_client.motion.pose import BLENDSHAPES, HEAD_ROTATION, LEFT_EYE_ROTATION, RIGHT_EYE_ROTATION, neutral_pose
 from tests.edge_client.face.poses import pose_of, turned
@@ -21,10 +21,10 @@ from tests.edge_client.face.poses import pose_of, turned
 _FREE = [name for name in ARKIT_NAMES if name.startswith(("brow", "cheek", "nose", "jaw", "mouthUpper", "mouthLower", "mouthDimple"))]
 
 
-@pytest.fixture(scope="session", params=list(CAST))
-def head_name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=CAST)
+def head(request: pytest.FixtureRequest) -> Head:
     """Each built-in head: nothing is drawn here."""
-    return str(request.param)
+    return load_head(head_file(request.param))
 
 
 @pytest.fixture(scope="module")

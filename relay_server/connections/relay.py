@@ -165,6 +165,7 @@ class Relay:
                     self._moved.clear()
                     await self._moved.wait()
         left = len(self._registry.conversations)
+        self._perform(self._reports.tell_yielded())
         for conversation in self._registry.conversations.values():
             self._perform(report_fault(conversation.publisher, conversation.conversation_id, fault))
         self.publishers.end_all(fault)

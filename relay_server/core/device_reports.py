@@ -30,8 +30,8 @@ from relay_server.core.events import (
     TellPublisher,
     WakeDevice,
 )
-from relay_server.core.finishing import MADE_BY_RELAY, finish
-from relay_server.core.player_events import pass_on, tell_yielded
+from relay_server.core.finishing import MADE_BY_RELAY, finish, tell_yielded
+from relay_server.core.player_events import pass_on
 from relay_server.core.registry import Registry
 from relay_server.core.session import NOBODY, Session
 
@@ -115,7 +115,7 @@ class DeviceReports:
         if not session.attached:
             return []
         session.detach(now_us + self._config.device_lease_us)
-        return [DeviceDetached(session.device_id, reason)]
+        return [*_tell_all_yielded(session), DeviceDetached(session.device_id, reason)]
 
     def handle(self, session: Session, message: Report, now_us: int) -> list[Effect]:
         """Handle a message. Does not raise for invalid messages."""
@@ -158,13 +158,13 @@ class DeviceReports:
         delivery.yielded.update(payloads=len({seq for batch in dropped for seq in batch.seqs}), bytes=size)
         return cid
 
+    def tell_yielded(self) -> list[Effect]:
+        """Report the motion dropped since the last report. Call it before streams end."""
+        return [effect for session in self._registry.sessions.values() for effect in _tell_all_yielded(session)]
+
     def tick(self, now_us: int) -> list[Effect]:
         """End the sessions whose lease has expired and conversations not reclaimed by publishers; report dropped motion."""
-        effects: list[Effect] = []
-        for session in self._registry.sessions.values():
-            for conversation_id, delivery in session.deliveries.items():
-                if delivery.yielded:
-                    effects += tell_yielded(session, conversation_id)
+        effects = self.tell_yielded()
         for session in self._registry.sessions.values():
             if session.adoption.until_us and (never_told := session.give_up_adoption(now_us)) is not None:
                 for conversation_id in never_told:
@@ -249,3 +249,12 @@ class DeviceReports:
         if error.fault.reason is Reason.CONVERSATION_UNKNOWN:
             effects += self._lose(session, error.conversation_id)  # the device will never report its end
         return effects
+
+
+def _tell_all_yielded(session: Session) -> list[Effect]:
+    return [
+        effect
+        for conversation_id, delivery in session.deliveries.items()
+        if delivery.yielded
+        for effect in tell_yielded(session, conversation_id)
+    ]

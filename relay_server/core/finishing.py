@@ -1,9 +1,13 @@
-"""Ends conversations on devices, whatever the cause: the only place that ensures exactly one finished event. Pure."""
+"""Ends conversations on devices, whatever the cause: the only place that ensures exactly one finished event. Pure.
+
+Motion dropped for a narrow link is reported before the end, and before a stream ends: afterwards the device may be at another relay.
+"""
 
 from __future__ import annotations
 
-from avatar_relay.messages import ConversationError, Finished, PlayerEvent
-from avatar_relay.reasons import Fault
+from avatar_relay.media import Kind
+from avatar_relay.messages import ConversationError, Dropped, Finished, PlayerEvent
+from avatar_relay.reasons import DropReason, Fault, Reason
 from relay_server.core.conversation import Conversation
 from relay_server.core.events import ConversationFaulted, Effect, PlayerTold, TellPublisher, WakeDevice
 from relay_server.core.registry import Registry
@@ -34,15 +38,34 @@ def cut_on(registry: Registry, conversation_id: str, session: Session, finished:
 
 def finish(registry: Registry, session: Session, event: PlayerEvent) -> list[Effect]:
     """Finish a conversation on a device with `event`; no effects if it had finished before."""
+    yielded = tell_yielded(session, event.conversation_id)
     delivery = session.finish(event.conversation_id, event.event_id)
     if delivery is None or not isinstance(event.body, Finished):
         return []
     told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
-    effects = tell_event(delivery.publisher, told)
+    effects = yielded + tell_event(delivery.publisher, told)
     conversation = registry.conversations[event.conversation_id]
     if conversation.finished(session.device_id, event.body):
         effects += _close(registry, conversation)
     return [*effects, WakeDevice(session.device_id)]
+
+
+def tell_yielded(session: Session, conversation_id: str) -> list[Effect]:
+    """Report motion dropped since the last report, and the reason once for each conversation."""
+    delivery = session.deliveries.get(conversation_id)
+    if delivery is None or not delivery.yielded:
+        return []
+    effects: list[Effect] = []
+    if not delivery.narrow_told:
+        delivery.narrow_told = True
+        text = f"the link to device {session.device_id} is too slow: audio has priority, and motion is dropped if necessary"
+        effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
+    new, total = delivery.yielded, delivery.yielded_total
+    total.update(new)
+    counts = (delivery.count_id, total["payloads"], total["bytes"])
+    body = Dropped(Kind.MOTION, new["payloads"], new["bytes"], DropReason.LINK_NARROW.value, *counts)
+    delivery.yielded.clear()
+    return effects + tell_event(delivery.publisher, PlayerEvent(MADE_BY_RELAY, conversation_id, body, session.device_id))
 
 
 def _close(registry: Registry, conversation: Conversation) -> list[Effect]:

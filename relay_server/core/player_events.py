@@ -6,11 +6,9 @@ finished event is ignored, unless it is a repetition of the same event.
 
 from __future__ import annotations
 
-from avatar_relay.media import Kind
-from avatar_relay.messages import Dropped, Finished, PlayerEvent
-from avatar_relay.reasons import DropReason, Fault, Reason
+from avatar_relay.messages import Finished, PlayerEvent
 from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
-from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault, tell_event
+from relay_server.core.finishing import finish, tell_event
 from relay_server.core.registry import Registry
 from relay_server.core.session import Session
 
@@ -25,7 +23,7 @@ def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: in
     if not isinstance(event.body, Finished):
         effects = tell_event(owner, told) if owner is not None else [PlayerTold(told)]
     elif event.conversation_id in session.deliveries:
-        effects = tell_yielded(session, event.conversation_id) + finish(registry, session, told)
+        effects = finish(registry, session, told)
     elif session.repeats(event) and publisher is not None:
         effects = [TellPublisher(publisher.key, told)]
     else:
@@ -33,21 +31,3 @@ def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: in
     session.events.record(event.event_id, publisher.key if publisher is not None and not publisher.by_hand else None)
     session.acknowledge()
     return effects
-
-
-def tell_yielded(session: Session, conversation_id: str) -> list[Effect]:
-    """Report motion dropped since the last report, and the reason once for each conversation."""
-    delivery = session.deliveries.get(conversation_id)
-    if delivery is None or not delivery.yielded:
-        return []
-    effects: list[Effect] = []
-    if not delivery.narrow_told:
-        delivery.narrow_told = True
-        text = f"the link to device {session.device_id} is too slow: audio has priority, and motion is dropped if necessary"
-        effects += report_fault(delivery.publisher, conversation_id, Fault(Reason.LINK_NARROW, text), session.device_id)
-    new, total = delivery.yielded, delivery.yielded_total
-    total.update(new)
-    counts = (delivery.count_id, total["payloads"], total["bytes"])
-    body = Dropped(Kind.MOTION, new["payloads"], new["bytes"], DropReason.LINK_NARROW.value, *counts)
-    delivery.yielded.clear()
-    return effects + tell_event(delivery.publisher, PlayerEvent(MADE_BY_RELAY, conversation_id, body, session.device_id))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 
 from avatar_relay.limits import PROTOCOL_VERSION
 from avatar_relay.media import OnPlaying, Pacing, TraceContext
-from avatar_relay.messages import Finished, PlayerEvent, PublisherHello, PublisherWelcome
+from avatar_relay.messages import Dropped, Finished, PlayerEvent, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.avatar_context import AvatarSettings
 from avatar_relay.publisher.conversation_record import Record
 from avatar_relay.publisher.errors import ConversationFailedError
 from avatar_relay.publisher.events import AvatarEvent
 from avatar_relay.publisher.publisher_session import PublisherSession
+from avatar_relay.reasons import DropReason
 from avatar_relay.stream_numbers import StreamNumbers
 from relay_server.connections.relay import Relay
 from tests.edge_client.playback_bench import JAW, PCM, motion_payload
@@ -40,6 +41,8 @@ class Backend:
         """Conversations interrupted here before their end was reported."""
         self.finished: dict[str, list[Finished]] = defaultdict(list)
         """The `finished` events that its listeners received, by conversation."""
+        self.yielded: Counter[str] = Counter()
+        """Motion payloads reported as dropped for a narrow link, by conversation."""
         self._sounds = sounds
         self._token = ""
         self._numbers = StreamNumbers(name.encode().rjust(4))
@@ -117,6 +120,8 @@ class Backend:
     def _told(self, event: AvatarEvent) -> None:
         if isinstance(event, PlayerEvent) and isinstance(event.body, Finished) and event.device_id:
             self.finished[event.conversation_id].append(event.body)
+        elif isinstance(event, PlayerEvent) and isinstance(event.body, Dropped) and event.body.reason == DropReason.LINK_NARROW.value:
+            self.yielded[event.conversation_id] += event.body.payloads
 
     # --- its stream ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Seeded random schedules for two or three relays: as in `schedule`, and relays are killed, partitioned and cut off from the backplane.
+"""Seeded random schedules for two or three relays: as in `schedule`, and relays are killed, drained, partitioned and disconnected.
 
 Real relays, doors, homes, tunnels and claims; the real library and player; messages are encoded where they cross processes; an in-memory
 backplane with delays, losses and partitions; an event loop with virtual time. Clients connect to any relay, stay, and change relays. What a
@@ -28,7 +28,7 @@ from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.passages import admitted, requests_of
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.devices import DevicePort
-from relay_server.connections.relay import Relay
+from relay_server.connections.relay import STREAMS_END_US, Relay
 from relay_server.core.device_outbox import MediaMessage
 from relay_server.service.device import encode
 from tests.lab.memory_backplane import MemoryBus
@@ -43,6 +43,8 @@ NAMES = ("x", "y", "z")
 STEPS = 60
 SETTLED_WITHIN_S = 90.0
 STRIDE_S = 0.02
+NARROW_S = 1.5
+"""Longest delay of messages on a slow link."""
 LATE_SHARE = 0.05
 """Share of streams that a client gives up before its hello has arrived."""
 _ACTS = {
@@ -55,6 +57,7 @@ _ACTS = {
     "cut": 4,
     "move": 4,
     "kill": 1.5,
+    "drain": 1.5,
     "part": 1.5,
     "cut off": 1,
     "lose": 1,
@@ -67,6 +70,8 @@ class Node:
     def __init__(self, schedule: ClusterSchedule, name: str) -> None:
         self.name = name
         self.alive = True
+        self.drains = False
+        """No client connects to it any more."""
         self.legs: set[Leg] = set()
         numbers = schedule.numbers
         self.relay = Relay(
@@ -102,6 +107,15 @@ class Node:
             leg.cut()
             leg.relay_noticed = True
 
+    async def drain(self, grace_us: int) -> None:
+        """End the relay as `RelayServer.drain` does."""
+        self.drains = True
+        elsewhere = await self._cluster.addresses_elsewhere()
+        await self.relay.drain(grace_us, hand_over=True, elsewhere=elsewhere)
+        await asyncio.sleep(STREAMS_END_US / 1e6)
+        await self._cluster.leave()
+        await self.kill()
+
     def connect_publisher(self) -> DoorPort:
         """Open a publisher's stream."""
         return self._cluster.connect_door("")
@@ -128,6 +142,8 @@ class ClusterSchedule:
         self.peers: list[Backend | Edge] = [*self.backends, *self.edges]
         self.cuts = 0
         self.late_share = LATE_SHARE
+        self.narrow: set[Backend | Edge] = set()
+        """Clients whose link is slow."""
         self.replaced: list[str] = []
         """Streams that a relay ended in favour of an older one of the same client."""
         self._at: dict[Backend | Edge, str] = {}
@@ -171,6 +187,10 @@ class ClusterSchedule:
         self._at[peer] = to
         self._cut(peer)
 
+    def restart(self, name: str, *, after_s: float, grace_s: float) -> asyncio.Task[None]:
+        """Drain a relay later, and start it again; the task is done when it serves."""
+        return self._do(self._drain(name, grace_s, after_s))
+
     async def settle(self) -> None:
         """Remove all faults, restore all streams and deliver all messages; then every conversation must end, and no task remain."""
         await self._settle()
@@ -210,7 +230,7 @@ class ClusterSchedule:
                 self._cut(chance.choice(self.peers))
             case "move":
                 self.move(chance.choice(self.peers), chance.choice(sorted(self.nodes)))
-            case "kill" | "part" | "cut off" | "lose" if not self._troubles:
+            case "kill" | "drain" | "part" | "cut off" | "lose" if not self._troubles:
                 self._trouble(act)
             case "wait":
                 await asyncio.sleep(chance.choice((0.005, 0.02, 0.06, 0.2, 0.5)))
@@ -225,13 +245,19 @@ class ClusterSchedule:
         """Inject one fault at a time; clients continue meanwhile."""
         self.cuts += 1
         name, seconds = self.chance.choice(sorted(self.nodes)), self.chance.choice((0.1, 0.5, 1.0, 2.5, 12.0))
-        task = self._do({"kill": self._kill, "part": self._part, "cut off": self._cut_off, "lose": self._lose}[kind](name, seconds))
+        acts = {"kill": self._kill, "drain": self._drain, "part": self._part, "cut off": self._cut_off, "lose": self._lose}
+        task = self._do(acts[kind](name, seconds))
         self._troubles.add(task)
         task.add_done_callback(self._troubles.discard)
 
     async def _kill(self, name: str, seconds: float) -> None:
         await self.nodes[name].kill()
         await asyncio.sleep(seconds)
+        await self._start(name)
+
+    async def _drain(self, name: str, seconds: float, after_s: float = 0.0) -> None:
+        await asyncio.sleep(after_s)
+        await self.nodes[name].drain(round(seconds * 1e6))
         await self._start(name)
 
     async def _part(self, name: str, seconds: float) -> None:
@@ -266,10 +292,10 @@ class ClusterSchedule:
     async def _live(self, peer: Backend | Edge) -> None:
         """Open one stream after another, at the client's relay, or at another if that is dead."""
         while True:
-            if not self.nodes[self._at[peer]].alive:
+            if not self.nodes[self._at[peer]].alive or self.nodes[self._at[peer]].drains:
                 self._at[peer] = self.chance.choice(sorted(self.nodes))
             node = self.nodes[self._at[peer]]
-            if node.alive:
+            if node.alive and not node.drains:
                 await self._stream(peer, node)
             await asyncio.sleep(self.chance.random() * 0.2)
 
@@ -284,7 +310,7 @@ class ClusterSchedule:
             return
         carrying = [self._do(self._carry_up(leg, node)), self._do(self._carry_down(leg))]
         while leg.standing:
-            await asyncio.sleep(self.chance.random() * 0.01)
+            await asyncio.sleep(self.chance.random() * (NARROW_S if peer in self.narrow else 0.01))
             self._pass_time()
             for _ in range(self.chance.randint(0, 6)):
                 if leg.standing and leg.down:
@@ -334,13 +360,15 @@ class ClusterSchedule:
                 return
 
     async def _carry_down(self, leg: Leg) -> None:
-        """Deliver the relay's messages; if the relay ends the stream, it is cut."""
+        """Deliver the relay's messages; if the relay ends the stream, the client still gets them, and then the end."""
         while (message := await leg.port.receive()) is not None:
             if leg.standing:
                 leg.down.append(_as_bytes_and_back(message))
             await asyncio.sleep(0)
         if leg.standing and leg.port.fault is not None and leg.port.fault.reason is Reason.REPLACED:
             self.replaced.append(f"a client was replaced by its own older stream: {leg.port.fault.text}")
+        while leg.down:  # noqa: ASYNC110 - the client takes them when it likes
+            await asyncio.sleep(0.005)
         leg.cut()
 
     # --- the end ---------------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
 from avatar_relay import messages as m
 from avatar_relay.limits import PROTOCOL_VERSION
-from avatar_relay.media import Codec, MotionEncoding
+from avatar_relay.media import Codec, Kind, MotionEncoding
 from avatar_relay.stream_numbers import StreamNumbers
 from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
@@ -32,6 +33,8 @@ class Edge:
         """The player's `finished` reports, in order."""
         self.revived: list[str] = []
         """Conversations with reports other than drops after their end."""
+        self.moved: dict[str, set[int]] = defaultdict(set)
+        """The motion payloads received of each conversation, by `seq`."""
         self._port = PlayerPort(self.world.playback, loudest=1.0)
         self._outbox = ReportOutbox()
         self._token = ""
@@ -107,5 +110,8 @@ class Edge:
             case MediaMessage():
                 payloads = tuple(payload for run in message.batches for payload in run.entries)
                 self._port.handle(m.Media(message.conversation_id, payloads), self._clock())  # type: ignore[arg-type] # encoded as itself
+            case m.Media():
+                self.moved[message.conversation_id] |= {payload.seq for payload in message.payloads if payload.kind is Kind.MOTION}
+                self._port.handle(message, self._clock())
             case _:
                 self._port.handle(message, self._clock())

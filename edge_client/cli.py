@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import logging
+import math
 import os
 import sys
 import time
@@ -60,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if read.command in ("self-test", "doctor"):
             from edge_client.checkup.commands import run_doctor, run_self_test
 
-            return run_self_test(as_object=read.json) if read.command == "self-test" else run_doctor(config, as_object=read.json)
+            if read.command == "doctor":
+                return run_doctor(config, as_object=read.json)
+            return run_self_test(as_object=read.json, limit_s=read.within)
         if read.command == "calibrate":
             return _calibrate(config, offset_ms=read.offset_ms, shows=read.show)
         if read.command == "tone":
@@ -84,10 +87,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings in TOML, or {SETTINGS.prefix}CONFIG ({default})")
     parser.add_argument("--version", action="version", version=f"edge-client {importlib.metadata.version('avatar-relay')}")
     parser.add_argument("--json", action="store_true", help="self-test and doctor: print one object of JSON")
+    limit = "self-test: time limit of each test (default: 60)"
+    parser.add_argument("--within", type=_time_limit, default=60.0, metavar="SECONDS", help=limit)
     parser.add_argument("--set", dest="offset_ms", type=float, metavar="MS", help="calibrate: keep this offset for the card that plays")
     parser.add_argument("--show", action="store_true", help="calibrate: print the offsets that are kept, by card")
     SETTINGS.add_flags(parser)
     return parser
+
+
+def _time_limit(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1 <= seconds <= 3_600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 3600")
+    return seconds
 
 
 def _devices(config: EdgeConfig) -> int:

@@ -93,6 +93,7 @@ STARTS = {
     "device's settings broken": edge("--config {files}/rubbish", "{files}/rubbish TOML"),
     "device's variable misspelt": edge("", "EDGE_CLIENT_RELAI: did you mean EDGE_CLIENT_RELAY?", EDGE_CLIENT_RELAI="127.0.0.1:1"),
     "device's setting unknown": edge("--config {files}/unknown.toml", "colour"),
+    "self-test without a time": edge("self-test --within soon", "--within: 'soon' is not a number of seconds"),
     "relay's authority rubbish": edge("--tls-ca-file {files}/rubbish", "tls_ca_file: {files}/rubbish PEM"),
     "device's key of another": edge(tls("good.pem", "other.key"), "tls_key_file: {files}/other.key does not belong to"),
     "device's token empty": edge("--token-file {files}/empty", "token_file: {files}/empty holds no token"),

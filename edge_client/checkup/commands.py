@@ -22,15 +22,15 @@ def use_state_of_service() -> None:
         os.environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE))
 
 
-def run_self_test(*, as_object: bool) -> int:
-    """Print a line for each part, or one JSON object; returns 1 if a part failed, else 0."""
+def run_self_test(*, as_object: bool, limit_s: float) -> int:
+    """Print a line for each part, or one JSON object; returns 1 if a part failed, or did not answer within `limit_s`, else 0."""
     from edge_client.checkup.self_test import self_test
 
-    return _tell(self_test(), as_object=as_object)
+    return _tell(self_test(limit_s), as_object=as_object)
 
 
 def run_doctor(config: EdgeConfig, *, as_object: bool) -> int:
-    """See `run_self_test`."""
+    """Print a line for each part, or one JSON object; returns 1 if a part failed, else 0."""
     use_state_of_service()
     from edge_client.checkup.doctor import examine
     from edge_client.inputs import as_operators_set

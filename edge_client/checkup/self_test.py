@@ -14,13 +14,13 @@ _ADVICE = {
     "network": "install libopus0, then install this release again",
     "speaker": "install libportaudio2 and libasound2, then install this release again",
     "clip": "look at the parts network and speaker first; else report this line",
-    "gles": "apt install libegl1 libgles2 libgl1-mesa-dri libgbm1",
+    "gles": "apt install libegl1 libgles2 libgl1-mesa-dri libgbm1; on a very slow machine, try --within 300",
     "flat": "install this release again; else report this line",
 }
 
 
-def self_test() -> Iterator[Finding]:
-    """Yield each finding as soon as it is known; takes some seconds."""
+def self_test(limit_s: float) -> Iterator[Finding]:
+    """Yield each finding as soon as it is known; takes some seconds, and at most `limit_s` for each."""
     for name in SELF_TEST:
-        works, text = run_trial(name)
+        works, text = run_trial(name, limit_s=limit_s)
         yield finding(name, Health.OK if works else Health.FAILED, text, "" if works else _ADVICE[name])

@@ -109,15 +109,22 @@ class Track:
 
         Returns False, with the state unchanged, if any of them does not qualify; then `take` each one.
         """
-        if min(columns.pts_us) < 0 or not 0 < min(columns.sizes) <= max(columns.sizes) <= MAX_FRAGMENT_BYTES:
+        _, seqs, all_pts_us, durations_us, sizes, offsets, totals = columns
+        if len(seqs) == 1 and self._partial is None and not (offsets[0] or totals[0]):  # most messages of live traffic
+            if seqs[0] != self.last_seq + 1 or all_pts_us[0] < 0 or not 0 < sizes[0] <= MAX_FRAGMENT_BYTES:
+                return False
+            self.last_seq = seqs[0]
+            self._position_us = max(self._position_us, all_pts_us[0] + durations_us[0])
+            return True
+        if min(all_pts_us) < 0 or not 0 < min(sizes) <= max(sizes) <= MAX_FRAGMENT_BYTES:
             return False
-        if self._partial is not None or any(columns.totals) or any(columns.offsets):
+        if self._partial is not None or any(totals) or any(offsets):
             return self._take_fragments(columns)
         following = self.last_seq + 1
-        if list(columns.seqs) != list(range(following, following + len(columns.seqs))):
+        if list(seqs) != list(range(following, following + len(seqs))):
             return False
-        self.last_seq = columns.seqs[-1]
-        self._position_us = max(self._position_us, *map(add, columns.pts_us, columns.durations_us))
+        self.last_seq = seqs[-1]
+        self._position_us = max(self._position_us, *map(add, all_pts_us, durations_us))
         return True
 
     def _take_fragments(self, columns: PayloadColumns) -> bool:

@@ -118,10 +118,11 @@ class DeviceOutbox:
     def put_media(self, conversation_id: str, batch: PayloadBatch) -> int:
         """Queue media; returns the bytes now queued for the conversation."""
         lane = self._lanes[conversation_id]
-        lane.waiting[batch.kind].append(batch)
-        lane.waiting_bytes[batch.kind] += batch.size_bytes
+        kind, waiting_bytes = batch.kind, lane.waiting_bytes
+        lane.waiting[kind].append(batch)
+        waiting_bytes[kind] += batch.size_bytes
         self.changed = True
-        return sum(lane.waiting_bytes.values())
+        return waiting_bytes[Kind.AUDIO] + waiting_bytes[Kind.MOTION]
 
     def put_audio_only(self, conversation_id: str) -> None:
         """Queue `audio_only`, which follows all queued motion."""

@@ -190,8 +190,9 @@ class PublisherCommands:
         now_us: int,
     ) -> bool:
         """Accept payloads of one kind at once; False, with the state unchanged, if any of them needs individual handling."""
-        cid, kind, size_bytes = conversation.conversation_id, columns.kind, sum(columns.sizes)
-        largest = max(*columns.sizes, *columns.totals)
+        cid, (kind, seqs, pts_us, _, sizes, _, totals) = conversation.conversation_id, columns
+        size_bytes = sum(sizes)
+        largest = max(size_bytes, totals[0]) if len(sizes) == 1 else max(*sizes, *totals)
         for device_id in conversation.delivering:
             if largest > self._registry.sessions[device_id].smallest_buffer:
                 return False
@@ -199,8 +200,8 @@ class PublisherCommands:
             return False
         encoded = () if message.encoded is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
         if self._observed:
-            effects.append(PayloadsReceived(cid, kind, len(columns.sizes), size_bytes))
-        taken = PayloadBatch(kind, columns.seqs, columns.pts_us, columns.sizes, now_us, size_bytes, encoded, message.encoded)
+            effects.append(PayloadsReceived(cid, kind, len(sizes), size_bytes))
+        taken = PayloadBatch(kind, seqs, pts_us, sizes, now_us, size_bytes, encoded, message.encoded)
         self._deliver(conversation, taken, effects)
         return True
 

@@ -66,6 +66,9 @@ def encode(message: Outgoing | JoinedMessages) -> bytes:
     if isinstance(message, JoinedMessages):
         return wire.join_attach_responses(map(encode, message.messages))
     if isinstance(message, MediaMessage):
+        batch = message.batches[0]
+        if (source := batch.source) is not None and len(message.batches) == 1 and source.counts == {batch.kind: len(batch.seqs)}:
+            return source.data
         if (sources := whole_sources(message.batches)) is not None:
             return sources[0].data if len(sources) == 1 else wire.join_media_responses(sources)
         return wire.splice_media_response(message.conversation_id, chain.from_iterable([batch.entries for batch in message.batches]))

@@ -43,7 +43,7 @@ class RelayLoop(asyncio.SelectorEventLoop):
         """See `asyncio`; for an operation, a future that resumes its waiter at once."""
         if self.operations.begins:
             self.operations.begins = False
-            return _Operation(self)
+            return _Operation(loop=self)
         return asyncio.Future(loop=self)
 
     def refill(self) -> None:
@@ -54,35 +54,54 @@ class RelayLoop(asyncio.SelectorEventLoop):
 class _Operation(asyncio.Future[Any]):
     """A gRPC operation, awaited by one task or `add_done_callback`. gRPC sets its result in a callback of the loop, outside of any task.
 
-    Failures and cancellation take asyncio's usual way.
+    Failures and cancellation take asyncio's usual way: the waiter is registered with asyncio only then.
     """
 
-    def __init__(self, loop: RelayLoop) -> None:
-        super().__init__(loop=loop)
-        self._relay_loop = loop
-        self._waiter: Callable[[Any], object] | None = None
-        self._context: Context | None = None
+    _waiter: Callable[[Any], object] | None = None
+    _context: Context | None = None
 
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         """See `asyncio.Future`."""
-        super().add_done_callback(fn, context=context)
-        self._waiter, self._context = fn, context
+        if self._waiter is not None or self.done():
+            super().add_done_callback(fn, context=context)
+        else:
+            self._waiter, self._context = fn, context
 
     def set_result(self, result: Any, /) -> None:
         """See `asyncio.Future`. The waiter has run when this returns, unless too many did since the loop's last iteration."""
-        waiter, context, loop = self._waiter, self._context, self._relay_loop
-        if waiter is None or not loop.at_once:
-            super().set_result(result)
+        waiter, context = self._waiter, self._context
+        loop: Any = self._loop
+        if not loop.at_once:
+            self._register()
+            waiter = None
+        _set_result(self, result)
+        if waiter is None:
             return
         loop.at_once -= 1
         if not loop.at_once:
             loop.call_soon(loop.refill)
-        self.remove_done_callback(waiter)
-        super().set_result(result)
         if context is None:
             waiter(self)
         else:
             context.run(waiter, self)
+
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        """See `asyncio.Future`."""
+        self._register()
+        super().set_exception(exception)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """See `asyncio.Future`."""
+        self._register()
+        return super().cancel(msg)
+
+    def _register(self) -> None:
+        if self._waiter is not None:
+            super().add_done_callback(self._waiter, context=self._context)
+
+
+_set_result = asyncio.Future.set_result
+"""Found once: `super()` makes an object for each call."""
 
 
 def operations() -> Operations:

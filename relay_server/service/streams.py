@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from traceback import clear_frames
 from typing import Any
 
@@ -76,7 +77,7 @@ class _Writer:
     """Writes the port's messages one at a time, until the port is ended and has no more.
 
     A write begins within the call that wakes the port: a task would cost another event loop iteration for each message.
-    So the write coroutine is stepped here: once until it waits for gRPC, and again when gRPC answers.
+    So a coroutine is stepped here: until it waits for gRPC, again when gRPC answers, and when the port is woken.
     """
 
     def __init__(self, context: Context, port: Port[Any], encode: Callable[[Any], bytes], writes: StreamWrites) -> None:
@@ -86,8 +87,8 @@ class _Writer:
         self._port = port
         self._encode = encode
         self._writes = writes
-        self._write: Any = None
         self._operations = operations()
+        self._step = self._run().send
         port.wake = self._go
         self._go()
 
@@ -103,29 +104,36 @@ class _Writer:
             return
         writes.under_way = True  # also while `next` wakes its own port
         try:
-            while True:
-                if self._write is None:
-                    if self.ended.done() or (message := self._port.next()) is None:
-                        break
-                    self._write = self._context.write(self._encode(message))
-                    self._operations.begins = True
-                try:
-                    answer = self._write.send(None)
-                except StopIteration:
-                    self._write, writes.count = None, writes.count + 1
-                else:
-                    answer.add_done_callback(self._go)
-                    return
+            if (answer := self._step(None)) is not None:
+                answer.add_done_callback(self._go)
+                return
         except asyncio.CancelledError:  # by gRPC, with the RPC
-            self._write = None
             self.ended.cancel()
         except Exception as error:
-            self._write = None
             if not self.ended.done():
                 self.ended.set_exception(error)
         writes.under_way = self._operations.begins = False
         if self._port.ended and not self.ended.done():
             self.ended.set_result(None)
+
+    async def _run(self) -> None:
+        """Write until a write fails. Awaits gRPC, or `_PAUSE` while there is nothing to write."""
+        while True:
+            while not self.ended.done() and (message := self._port.next()) is not None:
+                data = self._encode(message)
+                self._operations.begins = True
+                await self._context.write(data)
+                self._writes.count += 1
+            await _PAUSE
+
+
+class _Pause:
+    """Ends a step of a coroutine, with None. Its iterator is C: a generator would be another call for each write."""
+
+    __await__ = staticmethod(partial(iter, (None,)))
+
+
+_PAUSE = _Pause()
 
 
 class _Reader:

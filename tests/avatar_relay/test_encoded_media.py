@@ -124,7 +124,7 @@ def test_a_single_payload_is_read_without_protobuf(kind: Kind, seq: int, pts_us:
     assert check_same(data) is (max(seq, pts_us, duration_us) < 1 << 56)
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3), st.integers(0, 340))
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3), st.integers(0, 338))
 def test_damaged_media_has_the_meaning_that_protobuf_gives_it(changes: list[tuple[int, int]], left: int) -> None:
     """Changed and missing bytes: what is not read by protobuf has to mean the same."""
     data = bytearray(encoded("conversation-1", **PAYLOAD))
@@ -132,6 +132,16 @@ def test_damaged_media_has_the_meaning_that_protobuf_gives_it(changes: list[tupl
         data[at % min(len(data), 45)] = byte
     check_same(bytes(data))
     assert not check_same(bytes(data[:left]))
+
+
+@pytest.mark.parametrize("size", [*range(1, 140), *range(16_280, 16_385)])
+def test_a_byte_too_many_is_left_to_protobuf(size: int) -> None:
+    """Behind either length, whose own size depends on the media's."""
+    data = encoded("c1", **{**PAYLOAD, "data": bytes(size)})
+    assert check_same(data)
+    inner = data.index(b"\x0a\x02c1")
+    for at in (inner, inner + 4, data.index(b"\x08\x01")):
+        assert wire.single_payload_in(data[:at] + b"\x0a" + data[at:]) is None
 
 
 UNUSUAL: dict[str, bytes] = {

@@ -14,12 +14,13 @@ from avatar_relay.messages import Media, PublishedMedia
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.wire.media import media_from_wire, unpack
-from avatar_relay.wire.raw import tag
+from avatar_relay.wire.raw import header, tag
 from avatar_relay.wire.values import KIND_FROM_WIRE
 
-_MEDIA = tag(publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER)
-_CONVERSATION_ID, _PAYLOADS = tag(pb.Media.CONVERSATION_ID_FIELD_NUMBER), tag(pb.Media.PAYLOADS_FIELD_NUMBER)
-_DATA = tag(pb.Payload.DATA_FIELD_NUMBER)
+_MEDIA_FIELD, _PAYLOADS_FIELD = publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER, pb.Media.PAYLOADS_FIELD_NUMBER
+_MEDIA, _CONVERSATION_ID, _DATA = tag(_MEDIA_FIELD), tag(pb.Media.CONVERSATION_ID_FIELD_NUMBER), tag(pb.Payload.DATA_FIELD_NUMBER)
+_SHORT, _LONG = 0x7F, 0x3FFF
+"""The largest lengths that take one and two bytes."""
 _NUMBERS = frozenset(
     number << 3
     for number in (
@@ -34,8 +35,11 @@ _UNSET = [0, 0, 0, -1, 0, 0]
 """Values of a payload's fields by number, if it does not have them; `pts_us` has no default."""
 _MAX_SHIFT = 49
 """Numbers of more than eight bytes are left to protobuf."""
-_MAX_BYTES = MAX_FRAGMENT_BYTES + 256
-"""A message with one payload is at most this long, unless its encoding is unusual."""
+_MIN_BYTES, _MAX_BYTES = 8, MAX_FRAGMENT_BYTES + 256
+"""A message with one payload is longer, and at most this long unless its encoding is unusual."""
+_ZERO = (0,)
+_new = tuple.__new__
+"""Makes a named tuple; its own constructor is a Python function."""
 _ONE = {kind: {kind: 1} for kind in Kind}
 
 
@@ -45,20 +49,21 @@ def single_payload_in(data: bytes) -> PublishedMedia | None:
     The result is what `publish_request_from_wire` returns for the same bytes.
     """
     end = len(data)
+    if not _MIN_BYTES < end <= _MAX_BYTES or data[0] != _MEDIA:
+        return None
     try:
-        if data[0] != _MEDIA or end > _MAX_BYTES:
+        at = 2 if end <= _SHORT + 2 else 3 if end <= _LONG + 3 else 4
+        start = header(_MEDIA_FIELD, end - at)
+        if len(start) != at or not data.startswith(start) or data[at] != _CONVERSATION_ID:
             return None
-        size, at = _size(data, 1)
-        if at + size != end or data[at] != _CONVERSATION_ID or not 0 < (size := data[at + 1]) <= MAX_ID_CHARACTERS:
+        size = data[at + 1]
+        conversation_id = data[at + 2 : (at := at + 2 + size)].decode()
+        left = end - at
+        left -= 2 if left <= _SHORT + 2 else 3 if left <= _LONG + 3 else 4
+        start = header(_PAYLOADS_FIELD, left) if left > 0 else b""
+        if not 0 < size <= MAX_ID_CHARACTERS or len(start) + left != end - at or not data.startswith(start, at):
             return None
-        id_at = at + 2
-        at = id_at + size
-        if data[at] != _PAYLOADS:
-            return None
-        size, at = _size(data, at + 1)
-        if at + size != end:
-            return None
-        conversation_id = data[id_at : id_at + data[id_at - 1]].decode()
+        at = end - left
         values, field = _UNSET[:], 0
         while at < end:
             mark, value = data[at], data[at + 1]
@@ -88,18 +93,9 @@ def single_payload_in(data: bytes) -> PublishedMedia | None:
     kind = KIND_FROM_WIRE.get(number)
     if at != end or kind is None or pts_us < 0 or not 0 < size <= MAX_FRAGMENT_BYTES:
         return None
-    columns = PayloadColumns(kind, (seq,), (pts_us,), (duration_us,), (size,), (0,), (0,))
-    return PublishedMedia(conversation_id, (columns,), partial(_one_by_one, data), EncodedMedia(data, _ONE[kind], unpack))
-
-
-def _size(data: bytes, at: int) -> tuple[int, int]:
-    """The length at `at`, and the position after it; a length of more than three bytes reads as one beyond `_MAX_BYTES`."""
-    first, second = data[at], data[at + 1]
-    if first < 0x80:
-        return first, at + 1
-    if second < 0x80:
-        return first & 0x7F | second << 7, at + 2
-    return first & 0x7F | (second & 0x7F) << 7 | data[at + 2] << 14, at + 3
+    columns = _new(PayloadColumns, (kind, (seq,), (pts_us,), (duration_us,), (size,), _ZERO, _ZERO))
+    encoded = EncodedMedia(data, _ONE[kind], unpack)
+    return _new(PublishedMedia, (conversation_id, (columns,), partial(_one_by_one, data), encoded))
 
 
 def _one_by_one(data: bytes) -> Media:

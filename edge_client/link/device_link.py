@@ -315,8 +315,8 @@ class DeviceLink:
         most = MAX_JOINED_WITH_DEVICE - 1 if self._heartbeat.joins else 1
         while len(messages) < most and (message := self._outbox.take(now_us)) is not None:
             messages.append(message)
-        answers = self._heartbeat.joins and any(isinstance(message, m.Pong) for message in messages)
-        if (answers and not isinstance(messages[-1], m.Goodbye)) or (not messages and not self._heartbeat.wait_us(now_us)):
+        asks = any(isinstance(message, m.Pong) for message in messages) and self._heartbeat.answered(now_us)
+        if (asks and not isinstance(messages[-1], m.Goodbye)) or (not messages and not self._heartbeat.wait_us(now_us)):
             messages.append(self._heartbeat.ping(now_us))
         return messages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
 from relay_server.core.events import MessageUnknown
 from relay_server.rpc_errors import Context
-from relay_server.service.calls import bidirectional, parse, service
+from relay_server.service.calls import bidirectional, check_size, parse, service
 from relay_server.service.streams import carry
 from relay_server.service.write_watch import WriteWatch
 
@@ -41,13 +42,13 @@ class PublisherService:
         port = relay.connect_publisher(caller.key)
 
         async def take(data: bytes) -> None:
-            if (media := wire.single_payload_in(data)) is not None:
+            if (media := wire.live_media_in(data)) is not None:
                 await port.send(media)
                 return
-            if len(data) > wire.UNCOUNTED_BYTES:
-                wire.check_entries(data)
-            whole = parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES)
-            for request, its_data in wire.requests_in(whole, data) if whole.HasField("joined") else ((whole, data),):
+            for request, its_data in requests_in(data):
+                if isinstance(request, PublishedMedia):
+                    await port.send(request)
+                    continue
                 try:
                     message = wire.publish_request_from_wire(request, its_data)
                 except wire.WireError as error:
@@ -62,6 +63,17 @@ class PublisherService:
 
         failed = partial(self._relay.stream_failed, LEG)
         await carry(context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
+
+
+def requests_in(data: bytes) -> Sequence[tuple[pb.PublishRequest | PublishedMedia, bytes]]:
+    """The requests of a message that is not media alone, each with its bytes; usual media is read already. Raises `FaultError`."""
+    check_size(data, MAX_MESSAGE_BYTES)
+    if len(data) > wire.UNCOUNTED_BYTES:
+        wire.check_entries(data)
+    if joined := wire.joined_data_in(data):
+        return [(wire.live_media_in(part) or parse(pb.PublishRequest, part, MAX_MESSAGE_BYTES), part) for part in joined]
+    whole = parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES)
+    return wire.requests_in(whole, data)
 
 
 def allowed(relay: Relay, port: PublisherPort, caller: Caller, message: AtRelay | None) -> AtRelay | None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_relay import wire
-from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_ID_CHARACTERS
+from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_ID_CHARACTERS, MAX_PAYLOAD_BYTES
 from avatar_relay.media import Kind, Payload
 from avatar_relay.messages import Joined, Media, PublishedMedia
 from avatar_relay.v1 import device_service_pb2 as device_pb
@@ -105,7 +106,7 @@ def encoded(conversation_id: str, **payload: Any) -> bytes:
 
 def check_same(data: bytes) -> bool:
     """Whether a message is read without protobuf; then it must have the meaning that protobuf gives it."""
-    quick = wire.single_payload_in(data)
+    quick = wire.live_media_in(data)
     if quick is None:
         return False
     slow = published(data)
@@ -117,7 +118,7 @@ def check_same(data: bytes) -> bool:
 
 
 @given(st.sampled_from(Kind), NUMBERS, NUMBERS, NUMBERS, st.integers(1, MAX_FRAGMENT_BYTES), st.integers(1, MAX_ID_CHARACTERS))
-def test_a_single_payload_is_read_without_protobuf(kind: Kind, seq: int, pts_us: int, duration_us: int, size: int, letters: int) -> None:
+def test_one_payload_is_read_without_protobuf(kind: Kind, seq: int, pts_us: int, duration_us: int, size: int, letters: int) -> None:
     """Numbers of up to eight bytes; larger ones are left to protobuf."""
     number = media_pb.KIND_AUDIO if kind is Kind.AUDIO else media_pb.KIND_MOTION
     data = encoded("c" * letters, kind=number, seq=seq, pts_us=pts_us, duration_us=duration_us, data=bytes(size))
@@ -134,6 +135,37 @@ def test_damaged_media_has_the_meaning_that_protobuf_gives_it(changes: list[tupl
     assert not check_same(bytes(data[:left]))
 
 
+@given(st.integers(1, MAX_FRAGMENT_BYTES), st.integers(1, 3), st.integers(0, 1 << 20), st.booleans())
+def test_the_fragments_of_a_payload_are_read_without_protobuf(size: int, count: int, offset: int, is_last: bool) -> None:
+    """Several in one message, the last of them shorter."""
+    total = offset + size * count + (0 if is_last else 1)
+    pieces = [{**PAYLOAD, "data": bytes(size), "fragment_offset": offset + number * size, "total_bytes": total} for number in range(count)]
+    request = publisher_pb.PublishRequest(media={"conversation_id": "c1", "payloads": pieces})
+    assert check_same(request.SerializeToString()) is not (total == size)
+
+
+@given(st.lists(PAYLOADS, min_size=1, max_size=5), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=2))
+def test_joined_requests_are_those_that_protobuf_finds(shapes: list[list[tuple[Kind, int]]], changes: list[tuple[int, int]]) -> None:
+    """Damaged or not."""
+    data = bytearray(data_of(Joined(tuple([media(f"c{number}", shape) for number, shape in enumerate(shapes)]))))
+    for at, byte in changes:
+        data[at % len(data)] = byte
+    found = wire.joined_data_in(bytes(data))
+    assert found or changes
+    if found:
+        try:
+            requests = [publisher_pb.PublishRequest.FromString(one) for one in found]
+        except DecodeError:
+            return
+        assert list(publisher_pb.PublishRequest.FromString(bytes(data)).joined.requests) == requests
+
+
+@pytest.mark.parametrize("extra", [b"", b"\x62", b"\x62\x80", b"\x62\xff\xff\xff\x7f", b"\x62\x02\x0a\x05", b"\x62\x02\x12\x00"])
+def test_what_is_not_joined_is_left_to_protobuf(extra: bytes) -> None:
+    """Truncated, too long, or something else."""
+    assert wire.joined_data_in(extra) == []
+
+
 @pytest.mark.parametrize("size", [*range(1, 140), *range(16_280, 16_385)])
 def test_a_byte_too_many_is_left_to_protobuf(size: int) -> None:
     """Behind either length, whose own size depends on the media's."""
@@ -141,7 +173,7 @@ def test_a_byte_too_many_is_left_to_protobuf(size: int) -> None:
     assert check_same(data)
     inner = data.index(b"\x0a\x02c1")
     for at in (inner, inner + 4, data.index(b"\x08\x01")):
-        assert wire.single_payload_in(data[:at] + b"\x0a" + data[at:]) is None
+        assert wire.live_media_in(data[:at] + b"\x0a" + data[at:]) is None
 
 
 UNUSUAL: dict[str, bytes] = {
@@ -152,13 +184,18 @@ UNUSUAL: dict[str, bytes] = {
     "a name that is not text": encoded("c" * 9, **PAYLOAD).replace(b"c" * 9, b"\xff" * 9),
     "no position": encoded("c1", **{**PAYLOAD, "pts_us": None}),
     "a negative position": encoded("c1", **{**PAYLOAD, "pts_us": -1}),
-    "a fragment": encoded("c1", **PAYLOAD, total_bytes=1_000),
-    "a later fragment": encoded("c1", **PAYLOAD, fragment_offset=10, total_bytes=1_000),
+    "a fragment that ends beyond its payload": encoded("c1", **PAYLOAD, fragment_offset=10, total_bytes=300),
+    "a fragment without a whole": encoded("c1", **PAYLOAD, fragment_offset=10),
+    "a whole payload called a fragment": encoded("c1", **PAYLOAD, total_bytes=300),
+    "a fragment of too much": encoded("c1", **PAYLOAD, total_bytes=MAX_PAYLOAD_BYTES + 1),
     "no data": encoded("c1", **{**PAYLOAD, "data": b""}),
     "too much data": encoded("c1", **{**PAYLOAD, "data": bytes(MAX_FRAGMENT_BYTES + 1)}),
     "an unknown kind": encoded("c1", **{**PAYLOAD, "kind": 9}),
-    "two payloads": data_of(media("c1", [(Kind.AUDIO, 40), (Kind.AUDIO, 40)])),
+    "both kinds": data_of(media("c1", [(Kind.AUDIO, 40), (Kind.MOTION, 40)])),
+    "many payloads": data_of(media("c1", [(Kind.AUDIO, 40)] * 5)),
+    "media without payloads": publisher_pb.PublishRequest(media={"conversation_id": "conversation"}).SerializeToString(),
     "an endless number": b"\x1a\x20" + b"\xff" * 32,
+    "an endless length": b"\x1a\xff\xff\xff" + encoded("c1", **PAYLOAD)[3:],
     "a long number": encoded("c1", **PAYLOAD).replace(b"\x10\xac\x02", b"\x10" + b"\xff" * 12),
 }
 
@@ -166,13 +203,13 @@ UNUSUAL: dict[str, bytes] = {
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_media_is_left_to_protobuf(name: str) -> None:
     """Whether it is valid or not."""
-    assert wire.single_payload_in(UNUSUAL[name]) is None
+    assert wire.live_media_in(UNUSUAL[name]) is None
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_media_with_more_is_left_to_protobuf(extra: str) -> None:
     """It is encoded again then."""
-    assert wire.single_payload_in(EXTRAS[extra](encoded("c1", **PAYLOAD))) is None
+    assert wire.live_media_in(EXTRAS[extra](encoded("c1", **PAYLOAD))) is None
 
 
 def test_media_without_a_conversation_is_encoded_anew() -> None:

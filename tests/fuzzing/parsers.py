@@ -142,9 +142,10 @@ def _as(type_: Any, decode: Callable[[Any], object]) -> Callable[[bytes], object
 
 def _published(data: bytes) -> None:
     """Parse as the relay does; media forwarded unchanged must have the same meaning for a device."""
-    single = wire.single_payload_in(data)
-    if single is not None:
-        assert single.columns == getattr(wire.publish_request_from_wire(backend.PublishRequest.FromString(data), data), "columns", None)
+    if (live := wire.live_media_in(data)) is not None:
+        assert live.columns == getattr(wire.publish_request_from_wire(backend.PublishRequest.FromString(data), data), "columns", None)
+    if joined := wire.joined_data_in(data):
+        assert list(backend.PublishRequest.FromString(data).joined.requests) == [backend.PublishRequest.FromString(one) for one in joined]
     for request, its_data in wire.requests_in(backend.PublishRequest.FromString(data), data):
         message = wire.publish_request_from_wire(request, its_data)
         if isinstance(message, m.PublishedMedia) and message.encoded is not None:

@@ -16,6 +16,7 @@ from avatar_relay.wire.device import (
 )
 from avatar_relay.wire.entries import UNCOUNTED_BYTES, check_entries
 from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
+from avatar_relay.wire.live_media import joined_data_in, live_media_in
 from avatar_relay.wire.media import (
     encode_payload,
     expression_from_wire,
@@ -31,7 +32,6 @@ from avatar_relay.wire.publisher import (
     publish_response_to_wire,
     requests_in,
 )
-from avatar_relay.wire.single_payload import single_payload_in
 from avatar_relay.wire.values import (
     ANGLE_UNIT_TO_WIRE,
     CODEC_TO_WIRE,
@@ -72,6 +72,8 @@ __all__ = [
     "fault_to_status",
     "join_attach_responses",
     "join_media_responses",
+    "joined_data_in",
+    "live_media_in",
     "on_playing_from_wire",
     "payload_from_wire",
     "publish_request_from_wire",
@@ -79,6 +81,5 @@ __all__ = [
     "publish_response_from_wire",
     "publish_response_to_wire",
     "requests_in",
-    "single_payload_in",
     "splice_media_response",
 ]

@@ -23,7 +23,7 @@ from avatar_relay.v1 import device_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PARTS, PING, PONG, SETTINGS, VOLUME
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.media import open_from_wire, open_to_wire
-from avatar_relay.wire.raw import delimited
+from avatar_relay.wire.raw import header
 from avatar_relay.wire.values import CODEC_FROM_WIRE, CODEC_TO_WIRE, ENCODING_FROM_WIRE, ENCODING_TO_WIRE, WireError, check_count
 
 
@@ -144,8 +144,13 @@ attach_response_to_wire, attach_response_from_wire = _ATTACH_RESPONSE.to_wire, _
 
 def join_attach_responses(responses: Iterable[bytes]) -> bytes:
     """Join encoded responses into the bytes of `AttachResponse{joined}`."""
-    joined = b"".join([delimited(pb.JoinedAttachResponses.RESPONSES_FIELD_NUMBER, response) for response in responses])
-    return delimited(pb.AttachResponse.JOINED_FIELD_NUMBER, joined)
+    parts, size = [b""], 0
+    for response in responses:
+        start = header(pb.JoinedAttachResponses.RESPONSES_FIELD_NUMBER, len(response))
+        parts += (start, response)
+        size += len(start) + len(response)
+    parts[0] = header(pb.AttachResponse.JOINED_FIELD_NUMBER, size)
+    return b"".join(parts)
 
 
 def attach_responses_in(message: pb.AttachResponse) -> Sequence[pb.AttachResponse]:

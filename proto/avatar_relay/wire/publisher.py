@@ -17,8 +17,8 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PONG, VOLUME
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
+from avatar_relay.wire.live_media import joined_data_in
 from avatar_relay.wire.media import open_from_wire, open_to_wire, published_media_from_wire
-from avatar_relay.wire.raw import is_only, tag, varint
 from avatar_relay.wire.values import WireError, bounded, check_count
 
 
@@ -86,25 +86,7 @@ def requests_in(message: pb.PublishRequest, data: bytes) -> Sequence[tuple[pb.Pu
     if len(requests) > MAX_JOINED_REQUESTS:
         text = f"{len(requests)} requests joined in one message; at most {MAX_JOINED_REQUESTS} are allowed"
         raise WireError(Fault(Reason.MESSAGE_INVALID, text, "joined.requests"))
-    return list(zip(requests, _joined_data(data) or map(_serialized, requests), strict=True))
-
-
-def _joined_data(data: bytes) -> list[bytes]:
-    """The bytes of each joined request; empty if the message holds anything else, or its encoding is unusual."""
-    found: list[bytes] = []
-    if not is_only(pb.PublishRequest.JOINED_FIELD_NUMBER, data):
-        return found
-    _, at = varint(data, 1)
-    while at < len(data):
-        if data[at] != _REQUESTS_TAG:
-            return []
-        size, at = varint(data, at + 1)
-        found.append(data[at : at + size])
-        at += size
-    return found
-
-
-_REQUESTS_TAG = tag(pb.JoinedRequests.REQUESTS_FIELD_NUMBER)
+    return list(zip(requests, joined_data_in(data) or map(_serialized, requests), strict=True))
 
 
 def _serialized(message: pb.PublishRequest) -> bytes:

@@ -1,7 +1,7 @@
 """A device of the bench: one stream of the real protocol, read as protobuf messages, so that the load generator costs little.
 
-It grants credit and reports cursors as an edge client does, answers pings, each with one of its own, and reports `started` and `finished`.
-It does not reconnect: the bench measures streams that stay.
+It grants credit and reports cursors as an edge client does, answers pings, every third with one of its own, and reports `started` and
+`finished`. It does not reconnect: the bench measures streams that stay.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ BUFFER_BYTES = 2 << 20
 MUCH_BYTES = BUFFER_BYTES // 4
 """Credit is granted at once when this much has accumulated."""
 REPORT_S = 3.0
+ANSWERS_PER_PING = 3
+"""As an edge client's."""
 CHANNEL_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 8 << 20), ("grpc.enable_retries", 0))
 METHOD = "/avatar_relay.v1.DeviceService/Attach"
 
@@ -88,7 +90,8 @@ class RelayDevice:
                 await self._finish(response.interrupt.conversation_id, media.PlaybackFinished(interrupted=True, reason="interrupted"))
             case "ping":
                 pong = media.Pong(id=response.ping.id, ping_sent_time_us=response.ping.sent_time_us)
-                await self._write({"pong": pong}, {"ping": media.Ping(id=response.ping.id)})
+                asks = response.ping.id % ANSWERS_PER_PING == 1
+                await self._write({"pong": pong}, *([{"ping": media.Ping(id=response.ping.id)}] if asks else []))
 
     def _use(self, message: media.Media) -> None:
         cursor = self._cursors[message.conversation_id]

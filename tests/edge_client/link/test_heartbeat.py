@@ -27,6 +27,13 @@ def test_each_stream_begins_with_a_ping() -> None:
     assert heartbeat.ping(6).ping_id == 2
 
 
+def test_any_other_relay_gets_its_pings_beside_the_answers() -> None:
+    heartbeat = welcomed()
+    heartbeat.ping(0)
+    assert not heartbeat.answered(HEARTBEAT_US // 2)
+    assert heartbeat.wait_us(HEARTBEAT_US) == 0
+
+
 def test_heartbeats_and_patience_are_longer_without_a_conversation() -> None:
     heartbeat = welcomed()
     heartbeat.ping(0)
@@ -43,9 +50,15 @@ def test_a_relay_that_does_not_know_of_rare_heartbeats_gets_the_usual_ones() -> 
 
 
 def test_a_relay_that_takes_joined_messages_is_pinged_if_its_own_pings_are_late() -> None:
-    """Half a heartbeat late; each of the relay's pings triggers one of ours, joined with its answer."""
+    """Half a heartbeat late; every third answer to the relay's pings carries one of ours."""
     heartbeat = welcomed(takes_joined=True)
-    for now_us in range(0, 10 * HEARTBEAT_US, HEARTBEAT_US):
-        heartbeat.ping(now_us)
-        assert heartbeat.wait_us(now_us + HEARTBEAT_US) > 0
+    heartbeat.ping(0)
+    asked = []
+    for now_us in range(HEARTBEAT_US, 10 * HEARTBEAT_US, HEARTBEAT_US):
+        assert heartbeat.wait_us(now_us) > 0
+        asked.append(heartbeat.answered(now_us))
+        if asked[-1]:
+            heartbeat.ping(now_us)
+    assert asked == 3 * [True, False, False]
+    assert heartbeat.wait_us(now_us + HEARTBEAT_US) > 0
     assert heartbeat.wait_us(now_us + HEARTBEAT_US * 3 // 2) == 0

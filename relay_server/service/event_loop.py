@@ -69,21 +69,23 @@ class _Operation(asyncio.Future[Any]):
 
     def set_result(self, result: Any, /) -> None:
         """See `asyncio.Future`. The waiter has run when this returns, unless too many did since the loop's last iteration."""
-        waiter, context = self._waiter, self._context
         loop: Any = self._loop
         if not loop.at_once:
             self._register()
-            waiter = None
+        waiter, context, self._waiter = self._waiter, self._context, None
         _set_result(self, result)
         if waiter is None:
             return
         loop.at_once -= 1
         if not loop.at_once:
             loop.call_soon(loop.refill)
-        if context is None:
-            waiter(self)
-        else:
-            context.run(waiter, self)
+        try:
+            if context is None:
+                waiter(self)
+            else:
+                context.run(waiter, self)
+        except Exception as error:  # gRPC's other operations go on, as with a callback of the loop
+            loop.call_exception_handler({"message": "a waiter of an operation failed", "exception": error, "future": self})
 
     def set_exception(self, exception: type | BaseException, /) -> None:
         """See `asyncio.Future`."""
@@ -98,6 +100,7 @@ class _Operation(asyncio.Future[Any]):
     def _register(self) -> None:
         if self._waiter is not None:
             super().add_done_callback(self._waiter, context=self._context)
+            self._waiter = None
 
 
 _set_result = asyncio.Future.set_result

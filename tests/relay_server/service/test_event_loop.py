@@ -144,3 +144,35 @@ async def test_other_loops_take_no_notice() -> None:
     assert isinstance(announced, Operations)
     announced.begins = True
     assert type(asyncio.get_running_loop().create_future()) is asyncio.Future
+
+
+def test_a_waiter_that_fails_stops_no_other() -> None:
+    """It is reported as a callback of the loop is."""
+
+    async def check() -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        happened: list[str] = []
+        first, second = operation(), operation()
+        first.add_done_callback(lambda _: happened.remove("nothing"))
+        second.add_done_callback(lambda _: happened.append("second"))
+        await complete(first, second)
+        assert happened == ["second"]
+        assert [type(context["exception"]) for context in told] == [ValueError]
+
+    run(check())
+
+
+def test_cancelling_a_completed_operation_does_nothing() -> None:
+    """Its waiter runs once."""
+
+    async def check() -> None:
+        happened: list[str] = []
+        only = operation()
+        only.add_done_callback(lambda _: happened.append("once"))
+        await complete(only)
+        assert not only.cancel()
+        await asyncio.sleep(0)
+        assert happened == ["once"]
+
+    run(check())

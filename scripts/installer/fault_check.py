@@ -195,4 +195,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so do its children
     sys.exit(main())

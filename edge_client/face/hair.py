@@ -26,6 +26,8 @@ _WAYS = np.array(
     (((0, 0), (0, 1), (1, 1), (0, 0), (1, 1), (1, 0)), ((0, 0), (0, 1), (1, 0), (0, 1), (1, 1), (1, 0))),
 )
 """Both ways to cut a cell into two triangles: the row and column of their corners."""
+_STEP = 0.012
+"""Step along and across the guides by which the direction of the surface is found."""
 _ASIDE = np.array((-1.0, 0.0, 1.0))
 
 
@@ -58,7 +60,7 @@ class Cut:
     locks: int = 150
     columns: int = 108
     """Number of guides of the sheet."""
-    rows: int = 19
+    rows: int = 26
     """Number of points along a guide."""
     lock_rows: int = 10
 
@@ -68,9 +70,9 @@ class Cut:
         return replace(
             self,
             locks=0,
-            columns=24,
-            rows=14,
-            volume=self.volume + 0.015,  # its facets are nearer to the scalp than its points
+            columns=24 if self.shells else 30,
+            rows=14 if self.shells else 22,
+            volume=self.volume + 0.008,  # its facets are nearer to the scalp than its points
             loose=self.loose * 0.4,
             shells=min(self.shells, 1),
         )
@@ -183,27 +185,44 @@ class _Comb:
         """Positions in space for arrays of the same shape; `lift` is added to the distance from the scalp."""
         cut, edge, plane = self.cut, np.minimum(s, 1 - s), self.plane(s, t)
         far, turn = np.hypot(plane[..., 0], plane[..., 1]), np.arctan2(plane[..., 0], plane[..., 1])
-        ahead = _smooth(np.cos(turn), 0.0, 0.7) * _smooth(far, 1.30, 0.85)
+        ahead = _smooth(np.cos(turn), -0.2, 0.8) * _smooth(far, 1.32, 0.78)
         if cut.parting_x is not None:  # the edge of the sheet is the hairline
             near = _smooth(edge, 0.16, 0.0) * _smooth(np.abs(turn), _TEMPLE + 0.3, _TEMPLE - 0.4)
-            short = self._line(np.abs(turn)) - 0.035 - far
+            short = self._line(np.abs(turn)) - 0.012 - far
             kept = far + near * 0.5 * (short + np.hypot(short, 0.06))  # turns off the hairline without a kink
             plane, far = plane * (kept / np.maximum(far, 1e-9))[..., None], kept
-        flat = ahead * _smooth(edge, 0.14, 0.0) if cut.parting_x is not None else np.zeros_like(s)
-        rise = _smooth(t, -0.04, 0.14 if cut.shells else 0.30) * (1 - 0.9 * flat)
+        flat = ahead * _smooth(edge, 0.20, 0.0) if cut.parting_x is not None else np.zeros_like(s)
+        rise = _smooth(t, -0.04, 0.14 if cut.shells else 0.30)
+        if cut.parting_x is not None:  # both sides are equally high there, with a shallow furrow between them
+            rise = (0.84 + 0.16 * _smooth(t, -0.03, 0.15)) * (1 - 0.9 * flat)
         if cut.shells:
             bent = plane[..., 1] * _BUMP + 3 * _wavy(plane[..., 0] * 5, self._ends)
             bumps = _wavy(plane[..., 0] * _BUMP + 9, self._waves) + _wavy(bent, self._ends)
             wave = (bumps - 1) * 0.020 * _smooth(t, 0.0, 0.1)
         else:
-            wave = (_wavy(s * 24, self._waves) - 0.5) * 0.030 * _smooth(t, 0.05, 0.6)
+            wave = (_wavy(edge * 24, self._waves) - 0.5) * 0.024 * _smooth(t, 0.20, 0.8)
         tuck = cut.curl * np.clip((far - 1.28) / 0.41, 0, 1) ** 2
-        quiff = cut.quiff * ahead * (1 - flat) * _smooth(t, 0.0, 0.16) * _smooth(t, 0.75, 0.25)
+        quiff = cut.quiff * ahead * (1 - flat) * _smooth(t, 0.75, 0.25)
+        quiff = quiff * _smooth(t, 0.0, 0.16) if cut.parting_x is None else quiff
         if cut.parting_x is None:  # the sides lie on the painted hair
             rise, lift = rise * (0.1 + 0.9 * _rim(edge)), lift * _rim(edge)
         low = 1 - 0.85 * cut.hug * _smooth(t, 0.62, 1.0)  # short hair is clipped at the nape
         off = (cut.volume * (0.6 + 0.4 * _smooth(far, 0.2, 0.9)) + wave) * rise * low + quiff + lift * (1 - 0.7 * flat) * low - tuck + 0.008
         return self.scalp.place(plane, off, cut.hug)
+
+    def rows(self) -> Points:
+        """Positions along a guide, closer where guides bend more, so that strands and outline look round."""
+        s, t = np.meshgrid(np.linspace(0.02, 0.98, 25), np.linspace(0, 1, 240), indexing="ij")
+        steps = np.diff(self.surface(s, t, np.zeros_like(s)), axis=1)
+        long = np.linalg.norm(steps, axis=-1)
+        bends = np.linalg.norm(np.diff(_unit(steps), axis=1), axis=-1).mean(0)
+        need = np.convolve(np.sqrt(np.append(bends, bends[-1]) * long.mean(0)), np.ones(15) / 15, "same") + 0.25 * long.mean(0)
+        return np.asarray(np.interp(np.linspace(0, 1, self.cut.rows), np.append(0, np.cumsum(need)) / need.sum(), t[0]))
+
+    def change(self, s: Points, t: Points, step: tuple[float, float]) -> Points:
+        """The difference of the positions a step before and after, without leaving the sheet."""
+        ends = [self.surface(np.clip(s + way * step[0], 0, 1), np.clip(t + way * step[1], 0, 1), np.zeros_like(s)) for way in (-1, 1)]
+        return np.asarray(ends[1] - ends[0])
 
     def plane(self, s: Points, t: Points) -> Points:
         """Positions on the unrolled scalp, (…, 2)."""
@@ -223,7 +242,7 @@ class _Comb:
             front = _polar(np.array(at), self._line(np.array(at)))
             crown = np.array((front[0] * 0.5, -0.26))
             where = np.clip((across - 0.28) / 0.72, 0, 1)[..., None]
-            root = crown + (front - crown) * where + (0.022 - 0.017 * where) * _polar(turn, np.ones_like(s))
+            root = crown + (front - crown) * where
             third = _polar(turn * 0.96, np.full_like(s, 0.90))
             way = third - root
             way = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
@@ -237,16 +256,16 @@ class _Comb:
 
 def _sheet(comb: _Comb, lift: float = 0.0, thin_by: float = 0.0) -> _Part:
     cut = comb.cut
-    s, t = np.meshgrid(np.linspace(0, 1, cut.columns), np.linspace(0, 1, cut.rows) ** 0.92, indexing="ij")
+    s, t = np.meshgrid(np.linspace(0, 1, cut.columns), comb.rows(), indexing="ij")
     points = comb.surface(s, t, np.full_like(s, lift))
-    across, along = np.gradient(points, axis=0), _unit(np.gradient(points, axis=1))
-    outward = _unit(points - (0.0, -0.1, comb.scalp.centre_z))
+    across, along = (comb.change(s, t, step) for step in ((_STEP, 0.0), (0.0, _STEP)))
+    along, outward = _unit(along), _unit(points - (0.0, -0.1, comb.scalp.centre_z))
     normals = np.cross(along, across)
     normals *= np.sign((normals * outward).sum(-1, keepdims=True))
     normals = _unit(_unit(normals) + 0.35 * outward)
     edge = np.where((s == 0) | (s == 1), 1.0, 0.0)
     side = np.minimum(s, 1 - s)
-    bare = _smooth(side, 0.02, 0.0) if cut.parting_x is not None else np.maximum(_smooth(t, 0.14, 0.0), 1 - _rim(side))
+    bare = _smooth(side, 0.09, 0.0) if cut.parting_x is not None else np.maximum(_smooth(t, 0.14, 0.0), 1 - _rim(side))
     thin = thin_by + _GONE * np.maximum(bare, np.clip((t - 1 + cut.fades) / cut.fades, 0, 1))
     shade = _shade(t)
     chart = comb.plane(s, t) * _CURLS_AROUND + lift * 7 if cut.shells else np.stack([s * _STRANDS_AROUND, t], axis=-1)
@@ -287,7 +306,7 @@ def _rim(edge: Points) -> Points:
 
 
 def _shade(t: Points) -> Points:
-    return np.interp(t, (0, 0.12, 0.6, 1), (0.66, 0.92, 1.0, 0.82))
+    return np.interp(t, (0, 0.06, 0.16, 0.6, 1), (0.70, 0.88, 0.96, 1.0, 0.82))
 
 
 def _joined(parts: list[_Part]) -> Hair:

@@ -67,7 +67,7 @@ def strands_picture(chosen: Colour | None) -> NDArray[np.uint8]:
     """Strands side by side, RGBA, (32, 512, 4), row 0 at the roots: their colour, and the strength of the highlight. Pure."""
     chance = np.random.default_rng(3)
     fine = chance.random(_STRANDS)
-    level = 0.40 * fine + sum(share * _wide(chance, cells) for share, cells in ((0.30, _STRANDS // 4), (0.30, _STRANDS // 16)))
+    level = 0.30 + 0.16 * fine + sum(share * _wide(chance, cells) for share, cells in ((0.14, _STRANDS // 4), (0.18, _STRANDS // 16)))
     along = np.linspace(0, 1, _LONG)[:, None]
     light = np.clip(level[None, :] * 0.80 + 0.20 * along - 0.02, 0, 1)
     colour = (_DARK + (_LIGHT - _DARK) * light[..., None]) * factor(chosen, PAINTED_HAIR)

@@ -19,5 +19,5 @@ void main() {
   shine *= vec2(pow(off.x, 30.0), pow(off.y, 9.0));
 #endif
   float cover = clamp((1.0 - abs(over.x)) * 4.0 + strand.a * 1.5 - 0.5 - over.y, 0.0, 1.0);
-  colour = vec4(strand.rgb * (light + shine.y * strand.a * 0.75) + sheen * (shine.x * strand.a * strand.a), cover);
+  colour = vec4(strand.rgb * (light + shine.y * strand.a * 0.75) + sheen * (shine.x * (0.20 + 0.40 * strand.a)), cover);
 }

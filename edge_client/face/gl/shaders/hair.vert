@@ -44,7 +44,7 @@ void main() {
   aside = vec2(th, th2);
   ring = most;
 #else
-  ring = most * vec2(pow(max(0.0, 1.0 - th * th), 24.0), pow(max(0.0, 1.0 - th2 * th2), 9.0));
+  ring = most * vec2(pow(max(0.0, 1.0 - th * th), 18.0), pow(max(0.0, 1.0 - th2 * th2), 6.0));
 #endif
   spot = chart;
   over = cover;

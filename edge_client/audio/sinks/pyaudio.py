@@ -260,7 +260,8 @@ class PyAudioSink:
         deadline = time.monotonic() + _CLEAR_SECONDS
         while memory[SpeakerStatus.GENERATION_DONE] != generation:
             if time.monotonic() > deadline:
-                speaker.kill()  # the supervisor starts a new one, at `_cleared_to`
+                if memory.depth_frames:  # else there is nothing to discard, and it answers once its card asks for more
+                    speaker.kill()  # the supervisor starts a new one, at `_cleared_to`
                 break
             self.changed.wait(_CLEAR_CHECK_SECONDS)  # others may read the anchor meanwhile
             if self._speaker is not speaker:

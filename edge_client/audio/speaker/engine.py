@@ -5,8 +5,8 @@ The rules:
 2. Content was being output, is expected, and the ring is empty: one underrun (*starved*) until content is output again. The device reports
    that it ran dry while content was being output or is expected: one underrun (*device dry*).
 3. Pause fades out within 10 ms and holds; resume fades in from the next frame.
-4. Clear fades out within 10 ms, discards the rest up to the clear's limit, and answers. Content after the limit is output at once, at full
-   gain.
+4. Clear fades out within 10 ms if content is being output, discards the rest up to the clear's limit, and answers. Content after the
+   limit is output at once, at full gain.
 5. The volume moves in ramps while there is sound, else at once. With a gain of 1 samples are output unchanged. If the card's own volume
    control is used, only silence is applied here.
 """
@@ -114,7 +114,7 @@ class SpeakerEngine:
         self._clearing = True
         self._clear_limit = self._memory[SpeakerControl.CLEAR_LIMIT]
         left = min(self._clear_limit, self._memory[SpeakerControl.WRITTEN]) - self._memory[SpeakerStatus.CONSUMED]
-        silent = self._paused and self._fading_left == 0
+        silent = not self._sounding or (self._paused and self._fading_left == 0)
         self._fading_left = 0 if silent else min(self._fade_frames, left)
         if self._fading_left:
             self._transport.move(0.0, self._fading_left)

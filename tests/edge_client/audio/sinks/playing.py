@@ -45,7 +45,7 @@ class ArrayFeed:
 
     def wait_until_given(self) -> None:
         """Wait until all has been pulled."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while self.given < len(self._samples):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -71,13 +71,13 @@ def playing(feed: ArrayFeed) -> Iterator[PyAudioSink]:
 
 
 def wait_until_heard(sink: PyAudioSink, frame: int) -> Anchor:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         anchor = sink.anchor()
         if anchor is not None and anchor.frame >= frame:
             return anchor
         time.sleep(0.01)
-    raise AssertionError(f"frame {frame} was not heard in 10 s; {sink.anchor()}, {sink.counters()}")
+    raise AssertionError(f"frame {frame} was not heard in 30 s; {sink.anchor()}, {sink.counters()}")
 
 
 def speaker_pid() -> int:

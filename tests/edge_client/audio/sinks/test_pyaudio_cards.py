@@ -27,7 +27,7 @@ DEEP = "buffer_min 8192"
 AS_DEFAULT = "pcm.!default { PACED }\n"
 
 
-def wait_for(holds: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(holds: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

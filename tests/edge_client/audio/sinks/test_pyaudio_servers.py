@@ -51,6 +51,29 @@ def test_a_server_that_is_restarted(kind: Callable[[Path], SoundServer], tmp_pat
 
 
 @pytest.mark.slow
+def test_a_server_that_is_started_after_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual device plays until then. The server asks for the first samples 1 to 2 s after it was opened, which is no fault."""
+    server = PulseServer(tmp_path)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    sink = PyAudioSink(fallback=True)
+    sink.start(ArrayFeed(make_noise(60.0)))
+    try:
+        held = wait_until_heard(sink, RATE_HZ)
+        server.start()
+        since_s = time.monotonic()
+        while sink.counters().unheard or (anchor := sink.anchor()) is None or anchor.rate_hz == 0:
+            assert time.monotonic() - since_s < 30.0
+            time.sleep(0.01)
+        _log.info("sound after %.1f s", time.monotonic() - since_s)
+        wait_until_heard(sink, round(held.frame) + 3 * RATE_HZ)
+        assert sink.counters().restarts == 0
+    finally:
+        sink.close()
+        server.kill()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("busy", [False, True], ids=["quiet", "one_busy_core"])
 @pytest.mark.parametrize("on_card", [False, True], ids=["null_sink", "alsa_sink"])

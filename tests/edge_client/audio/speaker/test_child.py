@@ -89,7 +89,7 @@ def _opened_or_ended(device: str = "paced", buffer_frames: int = 1_024) -> tuple
     """Wait for a child that plays, or has ended."""
     opened: list[DeviceOpened] = []
     child = SpeakerChild(Settings(device, 48_000, buffer_frames), lambda memory: None, lambda _, told: opened.append(told))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not opened and child.exit_text() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)

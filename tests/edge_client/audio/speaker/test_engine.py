@@ -112,6 +112,15 @@ def test_content_after_a_clear_starts_at_once_at_full_gain(bench: Bench) -> None
     assert heard[_FADE : _FADE + 300].tolist() == [777] * 300
 
 
+def test_clear_of_what_was_not_begun(bench: Bench) -> None:
+    """None of it is heard, not even in a fade: the card had not asked for any."""
+    bench.write(4_000)
+    bench.clear()
+    bench.write(300, value=777)
+    assert bench.render()[:300].tolist() == [777] * 300
+    assert bench.memory[SpeakerStatus.AUDIBLE_END] == 4_300
+
+
 def test_clear_with_less_than_a_fade_left(bench: Bench) -> None:
     """With less than a fade left, the fade is as long as what is left."""
     bench.write(_BUFFER + 100)

@@ -27,7 +27,9 @@ from scripts.assets.bake_paint import (
     Skin,
     chart,
     hair_depth,
+    lip_cover,
     paint,
+    sample,
     shirt_depth,
 )
 from scripts.assets.bake_source import EYE_L, EYE_R, Source, fetch, load, seal_lips, unpack
@@ -99,7 +101,7 @@ def bake(source: Source, person: Person, sky: Floats) -> dict[str, NDArray[np.ge
     mesh = source.mesh
     source, teeth = _with_teeth(source, depth)
     parts = [
-        _skin_part(points, fine.tris, sky),
+        _skin_part(points, fine.tris, sky, lip_cover(points, sample(source.masks["lips"], uvs))),
         _plain_part("mouth", mesh.faces[body & inside], 0.35 + 0.65 * depth * sky, 0.15),
         *teeth,
         _plain_part("tongue", mesh.faces[mesh.groups == "helper-tongue"], 0.25 + 0.75 * depth * np.sqrt(sky), 0.35),
@@ -185,7 +187,7 @@ def _vertex_uvs(mesh: Quads, wanted: NDArray[np.bool_]) -> Floats:
     return uvs
 
 
-def _skin_part(points: Floats, skin_tris: Ints, sky: Floats) -> Part:
+def _skin_part(points: Floats, skin_tris: Ints, sky: Floats, lips: Floats) -> Part:
     """The skin. Vertices of triangles that cross the seam of the chart are duplicated."""
     came_from, local = np.unique(skin_tris, return_inverse=True)
     tris, places = local.reshape(-1, 3), chart(points[came_from])
@@ -196,7 +198,7 @@ def _skin_part(points: Floats, skin_tris: Ints, sky: Floats) -> Part:
     tris[across] = np.where((places[tris[across]][:, :, 0] < 0.5), double[tris[across]], tris[across])
     shifted = places[wrapped] + (1.0, 0.0)
     whole = np.concatenate([came_from, came_from[wrapped]])
-    gloss = np.where(shirt_depth(points[whole]) > 0, _CLOTH_GLOSS, 0.22)
+    gloss = np.where(shirt_depth(points[whole]) > 0, _CLOTH_GLOSS, 0.22 + 0.40 * lips[whole])
     return Part(whole, tris, np.concatenate([places, shifted]), 0.42 + 0.58 * sky[whole] ** 0.8, gloss)
 
 
@@ -216,7 +218,7 @@ def _added(source: Source, points: Floats, shapes: Floats) -> Source:
 def _with_teeth(source: Source, light: Floats) -> tuple[Source, list[Part]]:
     """Add both rows of teeth with their gums in place of the plain ones, whose motion they take, and whose `light`."""
     parts = []
-    for group, bright in (("helper-upper-teeth", 1.0), ("helper-lower-teeth", 0.85)):
+    for group, bright in (("helper-upper-teeth", 1.0), ("helper-lower-teeth", 0.92)):
         plain = np.flatnonzero(source.used(group))
         old = source.mesh.points[plain]
         row = teeth_row(old, upper=group == "helper-upper-teeth")
@@ -227,7 +229,7 @@ def _with_teeth(source: Source, light: Floats) -> tuple[Source, list[Part]]:
         moves[np.abs(moves).max((1, 2)) < 2e-3] = 0
         low = 0.001 + TEETH_HIGH_V * np.clip(1 - row.height, 0, 1)
         spots = np.where(row.is_gum[:, None], (SWATCHES["gum"], SWATCH_V), np.stack([np.full(len(low), TEETH_U), low], axis=1))
-        lips = 0.62 + 0.38 * np.clip(row.height, 0, 1)  # they shade what is near the gums
+        lips = 0.74 + 0.26 * np.clip(row.height, 0, 1)  # they shade what is near the gums
         shade = bright * (near @ light[plain] / near.sum(1)) * row.open * lips
         parts.append(Part(len(source.mesh.points) + np.arange(len(row.points)), row.tris, spots, shade, 0.30))
         source = _added(source, row.points, moves)

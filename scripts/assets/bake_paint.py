@@ -157,12 +157,12 @@ def _colours(image: Floats, skin: Skin, person: Person) -> tuple[Floats, Floats]
     colour = _lay(colour, warm, person.flush * 0.42 * _blob(x - 0.50, 0.27, y + 0.36, 0.24))
     colour = _lay(colour, warm, person.flush * 0.34 * _blob(x, 0.17, y + 0.36, 0.17) * (z > 0.2))
     colour = _lay(colour, warm, person.flush * 0.16 * _blob(x, 0.30, y + 0.93, 0.16))
-    ears = _sample(skin.masks["ears"], uv)
+    ears = sample(skin.masks["ears"], uv)
     colour = _lay(colour, warm, 0.30 * ears)
-    colour = _lay(colour, np.array(look.lid), 0.24 * _sample(skin.masks["eyelids"], uv))
+    colour = _lay(colour, np.array(look.lid), 0.24 * sample(skin.masks["eyelids"], uv))
     colour = _lay(colour, np.array(look.hair_dark), 0.5 * person.stubble * stubble(place) * (0.7 + 0.6 * _noise(size, 500).reshape(-1)))
     colour = _lay(colour, np.array(look.seam), person.lines * age_lines(place))
-    lips = _sample(skin.masks["lips"], uv) * ((x < 0.36) & (np.abs(y + 0.62) < 0.22))
+    lips = lip_cover(place, sample(skin.masks["lips"], uv))
     colour = _lay(colour, np.array(look.lip) * (0.96 + 0.08 * _noise(size, 240).reshape(-1, 1)), 0.90 * lips)
     colour = _lay(colour, np.array(look.seam), 0.75 * np.exp(-((_nearest(place, skin.seal, 0.08) / 0.012) ** 2)))
     brow = 0.92 * _brow(place, person.brows)
@@ -221,7 +221,13 @@ def _brow(place: Floats, full: float) -> Floats:
     return np.asarray(np.clip(body * (0.66 + 0.60 * lean), 0, 1) * ends * (place[:, 2] > 0.0))
 
 
-def _sample(mask: Floats, uv: Floats) -> Floats:
+def lip_cover(place: Floats, masked: Floats) -> Floats:
+    """How far positions are on the lips, 0 to 1: the base mesh's mask, without its other parts."""
+    return np.asarray(masked * ((np.abs(place[:, 0]) < 0.36) & (np.abs(place[:, 1] + 0.62) < 0.22)))
+
+
+def sample(mask: Floats, uv: Floats) -> Floats:
+    """Values of a mask of the base mesh at its texture coordinates, (n, 2)."""
     height, width = mask.shape
     column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
     row = np.clip(((1 - uv[:, 1]) * height).astype(int), 0, height - 1)

@@ -13,10 +13,10 @@ _UPPER = ((0.106, 0.125, 0.0), (0.081, 0.112, 0.0), (0.090, 0.125, 0.5), (0.085,
 _LOWER = ((0.066, 0.105, 0.0), (0.072, 0.108, 0.0), (0.082, 0.118, 0.5))
 """From the middle outwards: width, height of the crown, and how pointed it is; usual sizes, in mesh units (about 8 cm)."""
 _ACROSS = np.array((-1.0, -0.45, 0.45, 1.0))
-_CROWN = np.array(((0.0, -0.006, 0.84), (0.35, 0.008, 0.96), (0.78, 0.009, 1.0), (1.0, 0.001, 0.95), (0.92, -0.030, 0.86)))
+_CROWN = np.array(((0.0, -0.006, 0.90), (0.35, 0.008, 0.98), (0.78, 0.009, 1.0), (1.0, 0.001, 0.98), (0.92, -0.030, 0.94)))
 """From the gum to the inner edge of the tip: part of the height, distance outwards from the arch, and part of the width."""
 _GUM = np.array(((-0.62, -0.004, 1.08), (-0.02, 0.008, 1.06)))
-_ROUND, _PAPILLA = 0.011, 0.27
+_ROUND, _PAPILLA = 0.007, 0.27
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def teeth_row(plain: Floats, *, upper: bool) -> Row:
             middle = side * (begin + width / 2)
             gum = _grid(_GUM, middle, width, 0.0)
             gum[1, :, 1] += _PAPILLA * (np.abs(_ACROSS) - 0.35)
-            for grid, is_gum in ((gum, True), (_grid(_CROWN, middle, width * 0.97, pointed), False)):
+            for grid, is_gum in ((gum, True), (_grid(_CROWN, middle, width * 0.995, pointed), False)):
                 lean_of = np.interp(np.abs(grid[..., 0]), along, lean) * np.sign(grid[..., 0])
                 out = np.stack([np.sin(lean_of) / wide, np.cos(lean_of) / deep], axis=-1)
                 out /= np.linalg.norm(out, axis=-1, keepdims=True)
@@ -72,7 +72,7 @@ def _piece(points: Floats, height: Floats, *, is_gum: bool, upper: bool) -> Row:
     ways = ((0, columns, 1), (1, columns, columns + 1))
     tris = np.concatenate([corner[:, None] + np.array(way if upper else way[::-1]) for way in ways])
     gap = np.zeros(columns) if is_gum else np.abs(_ACROSS) ** 4
-    light = np.broadcast_to(1 - 0.30 * gap, (rows, columns)).ravel()
+    light = np.broadcast_to(1 - 0.16 * gap, (rows, columns)).ravel()
     return Row(points.reshape(-1, 3), tris, np.full(rows * columns, is_gum), height.ravel(), light)
 
 

@@ -20,8 +20,8 @@ void main() {
   local = direction;
   socket = turned;
   sight = (p - viewer) * from_eye;
-  key = vec3(0.430, 0.380, 0.819) * from_eye;
-  across = vec3(0.885, 0.0, -0.465) * from_eye;
-  upwards = vec3(-0.177, 0.925, -0.336) * from_eye;
+  key = vec3(0.440, 0.270, 0.857) * from_eye;
+  across = vec3(0.890, 0.0, -0.457) * from_eye;
+  upwards = vec3(-0.123, 0.964, -0.240) * from_eye;
   gl_Position = camera * vec4(p, 1.0);
 }

@@ -59,7 +59,7 @@ void main() {
   float near = max(dot(n, normalize(KEY + to_viewer)), 0.0);
   float broad = near * near; broad *= broad; broad *= broad; broad *= broad;
   float tight = broad * broad; tight *= tight;
-  float wet = max(lips, surface.w);
+  float wet = max(0.4 * lips, surface.w);
   float mirrored = (0.55 * surface.y * broad + tight * (0.04 * bare * (1.0 - cloth) + 0.30 * wet)) * surface.x * surface.z;
   colour = vec4(c * lit + mirrored, 1.0);
 #else

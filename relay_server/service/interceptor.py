@@ -21,7 +21,7 @@ from avatar_relay.errors import FaultError
 from relay_server.access.caller import AdmittedAs
 from relay_server.access.connection_rules import MAX_METADATA_BYTES
 from relay_server.access.peers import host_of
-from relay_server.rpc_errors import Context, abort
+from relay_server.rpc_errors import Context, abort, until_cancelled
 from relay_server.service.calls import as_is
 from relay_server.service.connection_watch import ConnectionWatch
 from relay_server.service.requests import RequestReader, parse_request
@@ -29,6 +29,8 @@ from relay_server.service.streams import FIRST_READ
 
 COLLECT_AFTER_S = 0.01
 """Time from a call with too much metadata until its garbage is collected: others may arrive within it."""
+CLOSES_WITHIN_S = 1.0
+"""Time in which gRPC cancels the RPCs of a connection that was shut down."""
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
 """Context manager that admits the caller of a method, or aborts the RPC; yields the name by which its requests are counted."""
 
@@ -58,12 +60,14 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(_requests: object, context: Context) -> None:
             if not self._watch.begin(context.peer(), metadata_bytes):
-                context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
                 if metadata_bytes > MAX_METADATA_BYTES:
                     self._collect_soon()
+                await until_cancelled(CLOSES_WITHIN_S)
+                context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
                 return
             try:
                 if handler is None:
+                    await until_cancelled()
                     await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
                 await self._admitted(handler, context, method)
             except grpc.aio.AbortError as error:  # gRPC keeps it with the RPC, which its frames reference, and raises it again itself
@@ -81,6 +85,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
     async def _admitted(self, handler: Any, context: Context, method: str) -> None:
         async with self._admit(method, context) as caller:
+            if not caller.known:
+                await until_cancelled()
             with self._watch.known(context.peer()) if caller.known else nullcontext():
                 fault = None
                 try:

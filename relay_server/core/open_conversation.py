@@ -75,18 +75,23 @@ class ConversationOpener:
         if fault is not None:
             return report_fault(publisher.key, conversation_id, fault)
         for target in targets:
-            if not self._registry.resolve(target):
+            found = self._registry.resolve(target)
+            if not found or not all([self._can_tell(session, conversation_id, held) for session in found]):
                 text = f"device {target[:64]!r} has not come back yet"
                 fault = Fault(Reason.DEVICE_UNKNOWN, text, "targets", AGAIN_AFTER_MS)
                 effects += report_fault(publisher.key, conversation_id, fault, target[:64])
         if effects:
             return effects
         sessions = {session.device_id: session for target in targets for session in self._registry.resolve(target)}
-        known = [session.adoption.holds(conversation_id) or session.adoption.is_done(conversation_id) for session in sessions.values()]
-        if held == Cursor(conversation_id) and not any(known):
+        known = [one for one in sessions.values() if one.adoption.holds(conversation_id) or one.adoption.is_done(conversation_id)]
+        if held == Cursor(conversation_id) and not known:
             sessions, effects = self._takers(publisher, open_, targets)
             return effects + (self._begin_on(sessions, publisher, self._begin(open_), is_part=is_part, again=True) if sessions else [])
         return self._go_on(publisher, open_, sessions, held, is_part=is_part)
+
+    def _can_tell(self, session: Session, conversation_id: str, held: Cursor) -> bool:
+        """Whether a session can go on with a conversation, or knows that its device cannot: one that is away may be at another relay."""
+        return session.attached or held == Cursor(conversation_id) or session.adoption.holds(conversation_id)
 
     def _go_on(
         self, publisher: PublisherRecord, open_: ConversationOpen, sessions: dict[str, Session], held: Cursor, *, is_part: bool

@@ -62,16 +62,20 @@ class Speaker:
         self.failures = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Publish one conversation after another; returns once all have ended after `stop` is set."""
+        """Publish one conversation after another; returns once all have ended after `stop` is set. If cancelled, it notes nothing more."""
         avatar = self._publisher.avatar(
             self._device_id, audio_format=AUDIO, motion_format=self._manner.motion, on_playing=OnPlaying.QUEUE, pacing=Pacing.BURST
         )
         avatar.subscribe(self._note_yielded)
-        while not stop.is_set():
-            outcome = await self._one(avatar)
-            if outcome is not None and self._chance.random() >= self._manner.queued_share:
-                await asyncio.gather(outcome, return_exceptions=True)
-        await asyncio.gather(*self._waiting, return_exceptions=True)
+        try:
+            while not stop.is_set():
+                outcome = await self._one(avatar)
+                if outcome is not None and self._chance.random() >= self._manner.queued_share:
+                    await asyncio.gather(outcome, return_exceptions=True)
+            await asyncio.gather(*self._waiting, return_exceptions=True)
+        finally:
+            for task in self._waiting:
+                task.cancel()
 
     async def _one(self, avatar: Avatar) -> asyncio.Task[None] | None:
         manner, chance, due = self._manner, self._chance, time.monotonic()

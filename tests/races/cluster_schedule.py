@@ -42,6 +42,8 @@ from tests.races.virtual_loop import run_virtual
 NAMES = ("x", "y", "z")
 STEPS = 60
 SETTLED_WITHIN_S = 90.0
+SETTLED_CLAIMS_S = 3.0
+"""A relay whose device is away asks for it again within this time, and learns that another one has it."""
 STRIDE_S = 0.02
 NARROW_S = 1.5
 """Longest delay of messages on a slow link."""
@@ -385,7 +387,7 @@ class ClusterSchedule:
             async with asyncio.timeout(SETTLED_WITHIN_S):
                 while not self._is_settled:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.1)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(SETTLED_CLAIMS_S)
 
     @property
     def _is_settled(self) -> bool:

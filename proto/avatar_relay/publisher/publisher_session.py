@@ -52,6 +52,7 @@ from avatar_relay.reasons import Fault, FinishReason, Reason
 
 _FOREIGN = frozenset({Reason.CONVERSATION_UNKNOWN, Reason.CONVERSATION_NOT_YOURS})
 _ALREADY_SAID = frozenset({Reason.CONVERSATION_ENDED, Reason.CONVERSATION_CLOSED})
+_NOT_OPEN = frozenset({Reason.CONVERSATION_UNKNOWN, Reason.CONVERSATION_CLOSED})
 _LATER = frozenset({Reason.DEVICE_UNKNOWN, Reason.DRAINING})
 """Answers to reopening that mean: not yet."""
 REOPEN_US = DEVICE_LEASE_US
@@ -218,8 +219,8 @@ class PublisherSession:
         was_open = error.fault.reason is Reason.CONVERSATION_TAKEN_OVER  # its devices report its end
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
-        if record.again_until_us and error.fault.reason is Reason.CONVERSATION_UNKNOWN:
-            return  # answers a command sent before the reopening; an interrupt is resent then
+        if (record.again_until_us or record.conversation.suspended) and error.fault.reason in _NOT_OPEN:
+            return  # answers a command sent before it is opened again; an interrupt is resent then
         if record.again_until_us and record.playback.is_opened and not was_open:
             if error.device_id and error.fault.reason in (*_LATER, Reason.DEVICE_LOST):
                 self._lose_device(record, error.device_id, now_us)

@@ -14,6 +14,7 @@ from avatar_relay.messages import (
     Pause,
     PlayerEvent,
     Pong,
+    PublishOpen,
     Resume,
     Taken,
 )
@@ -181,3 +182,16 @@ def test_a_command_before_it_is_open_again_does_no_harm() -> None:
     assert record.playback.outcome is None
     assert record.stopped is None
     assert record.conversation.held == Cursor("c1")
+
+
+def test_a_command_to_a_relay_that_drains_does_no_harm() -> None:
+    """It refused the opening, and says of a later command that the conversation is closed; the next relay opens it."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(ConversationError("c1", Fault(Reason.DRAINING, "the relay is draining")), NOW_US)
+    exchange.handle(ConversationError("c1", Fault(Reason.CONVERSATION_CLOSED, "it is over")), NOW_US)
+    exchange.handle(Pong(0, 0, 0, 0, 0), NOW_US)
+    assert record.stopped is None
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    assert isinstance(exchange.next_message(), PublishOpen)

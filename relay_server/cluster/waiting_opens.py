@@ -138,6 +138,8 @@ class WaitingOpens:
             await self._door.flush()
         except PeerError as error:
             self._door.end(error.fault)
+        except TimeoutError:
+            self._door.end(Fault(Reason.MOVED, f"a conversation could not be opened: a relay did not answer within {ANSWER_S:g} s"))
         except Exception:
             logger.exception("a conversation could not be opened")
             self._door.end(Fault(Reason.MOVED, "a conversation could not be opened; it is logged there"))

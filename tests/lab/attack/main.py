@@ -200,6 +200,7 @@ def main() -> int:
     both: list[Verdict | DeviceVerdict] = [*relay, *device]
     broken = {one.attack: one.faults() for one in both if one.faults()}
     write_json({"relay": [asdict(one) for one in relay], "device": [asdict(one) for one in device], "broken": broken}, options.json)
+    print(f"{len(both)} attacks, {sum(bool(one.faults()) for one in both)} over their bar", file=sys.stderr, flush=True)
     return int(bool(broken) or not (relay or device))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from tests.lab.attack import http2
-from tests.lab.attack.http2 import RawClient, frame, header_block, large_headers, message
+from tests.lab.attack.http2 import RawClient, frame, header_block, large_headers, literal, message
 
 Attack = Callable[[str, float], str]
 """Accepts HOST:PORT and seconds; returns what was done."""
@@ -61,15 +61,15 @@ def rapid_reset(method: str, address: str, seconds: float) -> str:
     return on_connections(address, seconds, act) + " of 100 streams"
 
 
-def calls(method: str, data: bytes, address: str, seconds: float, more: list[tuple[str, str]] | None = None) -> str:
-    """Whole calls as fast as they are answered."""
+def calls(method: str, data: bytes, address: str, seconds: float, more: list[tuple[str, str]] | None = None, window: int = 65_535) -> str:
+    """Whole calls as fast as they are answered; `window`: what the answer to each may hold."""
 
     def act(client: RawClient) -> bool:
         sent = client.send(b"".join([client.call(method, data, more or []) for _ in range(50)]))
         client.drain()
         return sent and client.stream < 60_000
 
-    return on_connections(address, seconds, act) + " of 50 calls"
+    return on_connections(address, seconds, act, settings=struct.pack(">HI", http2.INITIAL_WINDOW, window)) + " of 50 calls"
 
 
 def unknown_methods(address: str, seconds: float) -> str:
@@ -238,6 +238,18 @@ def _large_header(size: int) -> Callable[[RawClient], bytes]:
     return build
 
 
+def _expanding_header(client: RawClient) -> bytes:
+    """4 KB of which a table entry is made, then 4,000 references of one byte to it: 16 MB of metadata."""
+    entry = b"\x40" + http2.integer(3, 7) + b"x-a" + http2.integer(4_000, 7) + b"v" * 4_000
+    return client.begin(header_block(http2.HEALTH) + entry + b"\xbe" * 4_000)
+
+
+def _reset_by_server(client: RawClient) -> bytes:
+    """Calls that the server resets, because of a window update of 0, while their handlers run ("MadeYouReset")."""
+    block, nothing = header_block(LIST), bytes(4)
+    return b"".join([client.begin(block) + frame(http2.WINDOW_UPDATE, 0, client.stream, nothing) for _ in range(50)])
+
+
 def _raw_call(method: str, body: bytes, **how: object) -> Callable[[RawClient], bytes]:
     block = header_block(method, **how)  # type: ignore[arg-type]
 
@@ -285,6 +297,16 @@ STRANGERS: dict[str, Attack] = {
     "headers of 16 KB": partial(on_a_stream, _large_header(16 << 10)),
     "headers of 1 MB": partial(on_a_stream, _large_header(1 << 20)),
     "headers of 15 MB without end": partial(endless_headers, 15 << 20, 60),
+    "headers that expand": partial(on_a_stream, _expanding_header),
+    "headers without name": partial(on_a_stream, lambda client: client.begin(header_block(http2.HEALTH) + literal(b"", b"") * 5_000)),
+    "table sizes without end": partial(on_a_stream, lambda client: client.begin(b"\x20" * 8_000 + header_block(http2.HEALTH))),
+    "streams reset by the server": partial(on_a_stream, _reset_by_server),
+    "frames of 1 MB": partial(on_a_stream, lambda client: client.begin(header_block(LIST)) + frame(0, 0, client.stream, bytes(1 << 20))),
+    "unknown frames": partial(flood, 0xFA, bytes(8), True),
+    "padding": partial(
+        on_a_stream, lambda client: client.begin(header_block(LIST)) + frame(0, 8, client.stream, b"\xff" + bytes(255)) * 200
+    ),
+    "no window for answers": partial(calls, http2.HEALTH, b"", window=0),
     "gzip bombs, health": partial(on_a_stream, _raw_call(http2.HEALTH, message(BOMB, flag=1), more=GZIP)),
     "gzip bombs, ListDevices": partial(on_a_stream, _raw_call(LIST, message(BOMB, flag=1), more=GZIP)),
     "gzip that is none": partial(on_a_stream, _raw_call(http2.HEALTH, message(b"abc", flag=1), more=GZIP)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,11 +34,13 @@ async def test_systemctl_starts_shows_and_stops_a_unit(tmp_path: Path) -> None:
     serve = [sys.executable, "-IS", service_manager.__file__, "serve", str(root), str(socket)]
     async with running("manager", serve, tmp_path / "manager.log", {}) as manager:
         await manager.wait_for("listening", 10)
-        machine = Machine(root, str(service_manager.write_systemctl(tmp_path, socket)))
+        systemctl = service_manager.write_systemctl(tmp_path, socket)
+        machine = Machine(root, str(systemctl))
         assert machine.has_manager
         await asyncio.to_thread(machine.systemctl, "enable", "--now", DEVICE.unit)
         state = await asyncio.to_thread(machine.service, DEVICE)
         assert (state.active, state.restarts) == ("active", 0)
         assert (root / "var/lib/one").is_dir()
+        assert await asyncio.to_thread(subprocess.check_output, [systemctl, "is-active", DEVICE.unit]) == b"active\n"
         await asyncio.to_thread(machine.systemctl, "disable", "--now", DEVICE.unit)
         assert (await asyncio.to_thread(machine.service, DEVICE)).active == "inactive"

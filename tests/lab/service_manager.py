@@ -223,6 +223,9 @@ class ServiceLab:
                 return 5, f"Unit {name} not found.\n"
             if verb == "is-enabled":
                 return (0, "enabled\n") if name in self._enabled else (1, "disabled\n")
+            if verb == "is-active":
+                active = self._services[name].active if name in self._services else "inactive"
+                return (0 if active == "active" else 3), f"{active}\n"
             if verb in ("enable", "disable"):
                 (self._enabled.add if verb == "enable" else self._enabled.discard)(name)
             if name.endswith(".path"):
@@ -252,8 +255,6 @@ class ServiceLab:
         return "".join(f"{key}={found.get(key, '')}\n" for key in keys)
 
     def _do(self, verb: str, service: ManagedService, *, now: bool, waits: bool) -> int:
-        if verb == "is-active":
-            return 0 if service.active == "active" else 3
         if verb in ("stop", "restart") or (verb == "disable" and now):
             service.stop()
             if not service.settled(running=False):

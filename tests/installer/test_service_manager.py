@@ -41,6 +41,7 @@ async def test_systemctl_starts_shows_and_stops_a_unit(tmp_path: Path) -> None:
         state = await asyncio.to_thread(machine.service, DEVICE)
         assert (state.active, state.restarts) == ("active", 0)
         assert (root / "var/lib/one").is_dir()
-        assert await asyncio.to_thread(subprocess.check_output, [systemctl, "is-active", DEVICE.unit]) == b"active\n"
+        asked = await asyncio.to_thread(subprocess.run, [systemctl, "is-active", DEVICE.unit], capture_output=True, check=True)
+        assert asked.stdout == b"active\n"
         await asyncio.to_thread(machine.systemctl, "disable", "--now", DEVICE.unit)
         assert (await asyncio.to_thread(machine.service, DEVICE)).active == "inactive"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from edge_client.face.head import Head
 from tests.lab.models.glb import ModelWriter, packed
@@ -45,8 +47,6 @@ def odd_files(head: Head) -> dict[str, tuple[bytes, str]]:
         for primitive in document["meshes"][0]["primitives"]:
             primitive["targets"] = value
 
-    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
-    bomb += struct.pack(">I", zlib.crc32(bomb[12:])) + b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xaeB`\x82"
     return {
         "empty": (b"", r"0 bytes"),
         "wrong magic": (b"PK\x03\x04" + good[4:], r"does not begin with glTF"),
@@ -80,7 +80,11 @@ def odd_files(head: Head) -> dict[str, tuple[bytes, str]]:
         "unknown extension": (changed(lambda d: d.update(extensionsRequired=["ACME_hair"])), r"ACME_hair.*without"),
         "bytes elsewhere": (changed(lambda d: d["images"].__setitem__(0, {"uri": "../../etc/passwd"})), r"another file"),
         "no picture": (changed(lambda d: d["images"].__setitem__(0, {"bufferView": 3})), r"no PNG, JPEG or WebP"),
-        "picture bomb": (_with_picture(head, bomb), r"30000×30000.*4096|decompression bomb"),
+        "PNG of 5000×5000": (_with_picture(head, _png(5_000)), r"5000×5000.*4096"),
+        "PNG of 60000×60000": (_with_picture(head, _png(60_000)), r"60000×60000.*4096|decompression bomb"),
+        "PNG without its pixels": (_with_picture(head, _png(4_096)), r"no PNG, JPEG or WebP that can be read"),
+        "PNG with much text": (_with_picture(head, _png(64, text_bytes=80 << 20)), r"no PNG, JPEG or WebP that can be read"),
+        "WebP of 16383×16383": (_with_picture(head, _large_webp()), r"16383×16383.*4096|no PNG, JPEG or WebP|decompression bomb"),
         "no shapes": (changed(lambda d: head_shapes(d, [])), r"no shape opens its mouth.*jawOpen"),
         "empty shapes": (changed(lambda d: head_shapes(d, [{}, {}, {}])), r"no shape opens its mouth"),
         "scaled to nothing": (changed(lambda d: d["nodes"][0].update(scale=[0, 0, 0])), r"moves nothing|no shape opens"),
@@ -97,6 +101,49 @@ def _raw(text: bytes) -> bytes:
 def _with_500_vertices(document: dict[str, Any]) -> None:
     document["accessors"][0]["count"] = 500
     del document["nodes"][5]["skin"]
+
+
+def _png(side: int, *, text_bytes: int = 0) -> bytes:
+    """A PNG that claims this size, without pixels; and a compressed text that unpacks to so many bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    squeezed = zlib.compressobj(9)
+    text = b"Comment\0\0" + b"".join(squeezed.compress(bytes(1 << 20)) for _ in range(text_bytes >> 20)) + squeezed.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + (chunk(b"zTXt", text) if text_bytes else b"") + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def _large_webp() -> bytes:
+    """A small picture that claims the largest size of the format."""
+    file = io.BytesIO()
+    Image.new("RGBA", (16, 16)).save(file, "WEBP", lossless=True)
+    found = bytearray(file.getvalue())
+    at = found.index(b"VP8L") + 9
+    flags = struct.unpack_from("<I", found, at)[0] & 0xF0000000
+    struct.pack_into("<I", found, at, flags | 16_382 | 16_382 << 14)
+    return bytes(found)
+
+
+def with_large_textures(head: Head, count: int) -> bytes:
+    """A good model with so many small squares around the head, each with a material and a texture of 4096×4096 of its own."""
+    model, file = own_head(head, arkit_shapes(head)), io.BytesIO()
+    rows = np.arange(4096, dtype=np.uint32)
+    Image.fromarray(np.stack([rows[:, None] + rows, rows[:, None] * 2 + 0 * rows, rows[:, None] ^ rows], axis=2).astype(np.uint8)).save(
+        file, "PNG", compress_level=6
+    )
+    corner = np.array(((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)), np.float32)
+    for place in range(count):
+        turn = 2 * np.pi * place / count
+        spots = 0.004 * corner + np.array((0.09 * np.sin(turn), 1.62 + 0.09 * np.cos(turn), -0.05), np.float32)
+        picture = model.texture(file.getvalue(), "image/png")
+        material = model.add("materials", {"name": f"M{place}", "pbrMetallicRoughness": {"baseColorTexture": {"index": picture}}})
+        attributes = {"POSITION": model.accessor(spots), "TEXCOORD_0": model.accessor(np.ascontiguousarray(corner[:, :2]))}
+        square = {"attributes": attributes, "indices": model.accessor(np.array((0, 1, 2, 0, 2, 3), np.uint16)), "material": material}
+        mesh = model.add("meshes", {"name": f"S{place}", "primitives": [square]})
+        model.json["scenes"][0]["nodes"].append(model.add("nodes", {"name": f"S{place}", "mesh": mesh}))
+    return model.packed()
 
 
 def _without_bytes(document: dict[str, Any]) -> None:

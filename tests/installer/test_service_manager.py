@@ -23,6 +23,11 @@ RestartSec=0.1
 """
 
 
+def said_by(program: Path, *arguments: str) -> str:
+    """The output of a program that succeeds."""
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=True).stdout
+
+
 async def test_systemctl_starts_shows_and_stops_a_unit(tmp_path: Path) -> None:
     """Called as by the installer."""
     root, socket = tmp_path / "root", tmp_path / "socket"
@@ -41,7 +46,6 @@ async def test_systemctl_starts_shows_and_stops_a_unit(tmp_path: Path) -> None:
         state = await asyncio.to_thread(machine.service, DEVICE)
         assert (state.active, state.restarts) == ("active", 0)
         assert (root / "var/lib/one").is_dir()
-        asked = await asyncio.to_thread(subprocess.run, [systemctl, "is-active", DEVICE.unit], capture_output=True, check=True)
-        assert asked.stdout == b"active\n"
+        assert await asyncio.to_thread(said_by, systemctl, "is-active", DEVICE.unit) == "active\n"
         await asyncio.to_thread(machine.systemctl, "disable", "--now", DEVICE.unit)
         assert (await asyncio.to_thread(machine.service, DEVICE)).active == "inactive"

@@ -196,9 +196,9 @@ def _hair(place: Floats, person: Person) -> Floats:
     wave = fan + 0.05 * np.sin(place[:, 2] * 5 + 3 * fan)
     strands = 0.6 * _stripes(wave * 60 * cut.strands, 1) + 0.4 * _stripes(wave * 140 * cut.strands, 2)
     sheen = np.exp(-(((place[:, 2] + 0.10) / 0.30) ** 2)) * np.clip(place[:, 1] - 0.4, 0, 1)
-    part = np.clip(0.18 + 0.55 * strands * (0.55 + 0.8 * sheen) + 0.22 * sheen, 0, 1)
+    part = np.clip(0.26 + 0.50 * strands * (0.55 + 0.8 * sheen) + 0.22 * sheen, 0, 1)
     edge = _smooth(hair_depth(place, cut), 0.16, 0.0)
-    return np.asarray(dark + (light - dark) * (part * (1 - 0.35 * edge))[:, None])
+    return np.asarray(dark + (light - dark) * (part * (1 - 0.15 * edge))[:, None])
 
 
 def _hair_cover(place: Floats, cut: Cut) -> Floats:

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from scripts.assets.bake_mesh import Floats, Ints
 
-_UPPER = ((0.106, 0.125, 0.0), (0.081, 0.112, 0.0), (0.090, 0.125, 0.5), (0.085, 0.105, 0.3))
-_LOWER = ((0.066, 0.105, 0.0), (0.072, 0.108, 0.0), (0.082, 0.118, 0.5))
+_UPPER = ((0.106, 0.124, 0.0), (0.086, 0.118, 0.1), (0.088, 0.122, 0.4), (0.085, 0.112, 0.2))
+_LOWER = ((0.068, 0.105, 0.0), (0.072, 0.106, 0.0), (0.082, 0.110, 0.3))
 """From the middle outwards: width, height of the crown, and how pointed it is; usual sizes, in mesh units (about 8 cm)."""
 _ACROSS = np.array((-1.0, -0.45, 0.45, 1.0))
-_CROWN = np.array(((0.0, -0.006, 0.90), (0.35, 0.008, 0.98), (0.78, 0.009, 1.0), (1.0, 0.001, 0.98), (0.92, -0.030, 0.94)))
+_CROWN = np.array(((0.0, -0.004, 1.03), (0.35, 0.006, 1.03), (0.78, 0.008, 1.03), (1.0, 0.001, 1.01), (0.92, -0.030, 1.01)))
 """From the gum to the inner edge of the tip: part of the height, distance outwards from the arch, and part of the width."""
-_GUM = np.array(((-0.62, -0.004, 1.08), (-0.02, 0.008, 1.06)))
-_ROUND, _PAPILLA = 0.007, 0.27
+_GUM = np.array(((-0.62, -0.004, 1.0), (0.03, 0.004, 1.0)))
+_ROUND, _PAPILLA = 0.005, 0.06
+_LOWERED = 0.022
+"""The lower row is this much lower than the plain one, so that its tips stay behind the lip of a mouth that is hardly open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Row:
 def teeth_row(plain: Floats, *, upper: bool) -> Row:
     """Model the row that replaces the plain one with these vertices, (n, 3)."""
     wide, back, front = np.abs(plain[:, 0]).max(), plain[:, 2].min(), plain[:, 2].max()
-    tip = plain[:, 1].min() if upper else plain[:, 1].max()
+    tip = plain[:, 1].min() if upper else plain[:, 1].max() - _LOWERED
     lean = np.linspace(0, np.pi / 2, 200)
     deep = front - back
     arch = np.stack([wide * np.sin(lean), deep * np.cos(lean)], axis=1)
@@ -47,7 +49,7 @@ def teeth_row(plain: Floats, *, upper: bool) -> Row:
             middle = side * (begin + width / 2)
             gum = _grid(_GUM, middle, width, 0.0)
             gum[1, :, 1] += _PAPILLA * (np.abs(_ACROSS) - 0.35)
-            for grid, is_gum in ((gum, True), (_grid(_CROWN, middle, width * 0.995, pointed), False)):
+            for grid, is_gum in ((gum, True), (_grid(_CROWN, middle, width, pointed), False)):
                 lean_of = np.interp(np.abs(grid[..., 0]), along, lean) * np.sign(grid[..., 0])
                 out = np.stack([np.sin(lean_of) / wide, np.cos(lean_of) / deep], axis=-1)
                 out /= np.linalg.norm(out, axis=-1, keepdims=True)
@@ -81,5 +83,5 @@ def _grid(profile: Floats, middle: float, width: float, pointed: float) -> Float
     part, out, wide = (profile[:, None, column] for column in range(3))
     along = middle + _ACROSS * wide * width / 2
     edge = np.abs(_ACROSS) ** 2
-    down = part - np.clip(part - 0.5, 0, 1) * (0.14 + 0.5 * pointed) * edge  # corners of tips are round
+    down = part - np.clip(part - 0.5, 0, 1) * (0.06 + 0.25 * pointed) * edge  # corners of tips are round
     return np.stack([along, down, out - _ROUND * edge], axis=-1)

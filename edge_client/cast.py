@@ -13,9 +13,9 @@ from edge_client.colours import AS_PAINTED, FaceColours
 DEFAULT_HEAD = "maya"
 CAST: Mapping[str, FaceColours] = {
     DEFAULT_HEAD: AS_PAINTED,
-    "kofi": FaceColours(skin=(118, 87, 67), hair=(22, 18, 17), eyes=(72, 46, 30)),
-    "hana": FaceColours(skin=(215, 169, 136), hair=(96, 94, 94), eyes=(66, 45, 32)),
-    "henrik": FaceColours(skin=(208, 161, 138), hair=(131, 127, 123), eyes=(92, 124, 146)),
+    "kofi": FaceColours(skin=(118, 87, 67), hair=(23, 19, 18), eyes=(72, 46, 30)),
+    "hana": FaceColours(skin=(215, 169, 136), hair=(102, 100, 100), eyes=(66, 45, 32)),
+    "henrik": FaceColours(skin=(208, 161, 138), hair=(137, 133, 130), eyes=(92, 124, 146)),
 }
 """Each with its colours, for the eyes and for the vector face; the default one's are those in which both faces are painted."""
 

@@ -299,6 +299,7 @@ def test_aborted_speaker_whose_device_is_away_for_a_while(
     assert np.array_equal(after, noise[len(noise) - len(after) :])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("ppm", [0, 300])
 def test_anchor_follows_the_device(paced_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ppm: int) -> None:
     """The sink's position is the device's own, even if its clock runs fast; it never decreases."""

@@ -78,14 +78,14 @@ class Sustained:
 
 
 class _NoGl:
-    """A GL whose calls do nothing; constants keep their values."""
+    """A GL whose calls do nothing; constants keep their values, and questions get their answers."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._real, name)
-        return value if name.startswith("GL_") else _nothing
+        return value if name.startswith(("GL_", "glGet")) else _nothing
 
 
 def _nothing(*_: Any) -> None:

@@ -70,7 +70,7 @@ class Cut:
         return replace(
             self,
             locks=0,
-            columns=24 if self.shells else 30,
+            columns=24,
             rows=14 if self.shells else 22,
             volume=self.volume + 0.008,  # its facets are nearer to the scalp than its points
             loose=self.loose * 0.4,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from avatar_relay.installer import commands
+from avatar_relay.installer import commands, packages
 from avatar_relay.installer.atomic_files import write_atomically
 from avatar_relay.installer.faults import cause_of, last_error
 from avatar_relay.installer.machine import BUILD_BYTES, Machine
@@ -164,6 +164,23 @@ def test_the_user_of_the_service_is_never_someones_account(monkeypatch: pytest.M
         check_user(desktop_of("root"))
     with pytest.raises(InstallError, match="no such user"):
         check_user(desktop_of("nobody-here"))
+
+
+def test_the_user_is_deleted_when_its_last_process_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped service may still be ending its children, and userdel refuses a user with processes."""
+    entry = pwd.struct_passwd((DEVICE.user, "x", 990, 990, "", packages.HOME, packages.SHELL))
+    left = [[7, 8], [8], []]
+    deleted: list[object] = []
+    monkeypatch.setattr(pwd, "getpwall", lambda: [entry])
+    monkeypatch.setattr(packages, "processes_of", lambda uid: left.pop(0))
+    monkeypatch.setattr(packages, "run", lambda *command, what: deleted.append((*command, len(left))))
+    packages.remove_user(DEVICE)
+    assert deleted == [("userdel", DEVICE.user, 0)]
+
+
+def test_the_processes_of_a_user() -> None:
+    assert os.getpid() in packages.processes_of(os.getuid())
+    assert packages.processes_of(2**31 - 2) == []
 
 
 def test_what_is_no_debian_of_64_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

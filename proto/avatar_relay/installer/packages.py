@@ -7,6 +7,7 @@ import platform
 import pwd
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from avatar_relay.installer.faults import cause_of
@@ -16,6 +17,8 @@ from avatar_relay.installer.release import PROJECT
 
 APT_S, APT_LOCK_S, APT_WAIT_S = 7_200, 300, 5
 PACKAGES = Path(__file__).with_name("debian_packages.txt")
+PROCESSES_END_S = 10.0
+"""Time for a user's last processes to end after its service was stopped."""
 HOME, SHELL = "/nonexistent", "/usr/sbin/nologin"
 PROCESSORS = ("x86_64", "aarch64")
 
@@ -91,8 +94,22 @@ def check_user(role: MachineRole) -> bool:
 
 def remove_user(role: MachineRole) -> None:
     """Delete the user that `need_user` created, and no other. Raises `InstallError`."""
-    if any(entry.pw_name == role.user and _is_ours(entry) for entry in pwd.getpwall()):
-        run("userdel", role.user, what=f"deleting the user {role.user}")
+    for entry in pwd.getpwall():
+        if entry.pw_name == role.user and _is_ours(entry):
+            until_s = time.monotonic() + PROCESSES_END_S
+            while processes_of(entry.pw_uid) and time.monotonic() < until_s:
+                time.sleep(0.1)
+            run("userdel", role.user, what=f"deleting the user {role.user}")
+
+
+def processes_of(uid: int) -> list[int]:
+    """Process ids of a user."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if folder.stat().st_uid == uid:
+                found.append(int(folder.name))
+    return found
 
 
 def _is_ours(entry: pwd.struct_passwd) -> bool:

@@ -88,7 +88,7 @@ def run_relay(config: RelayConfig) -> None:
         with asyncio.Runner(loop_factory=RelayLoop) as runner:
             runner.run(serve(config, os.environ, partial(_tell_address, config)))
     except BackgroundError as error:
-        print(f"relay-server: error: {error}", file=sys.stderr)
+        sys.stderr.write(f"relay-server: error: {error}\n")
         raise SystemExit(1) from None
 
 
@@ -103,8 +103,14 @@ def _tell_address(config: RelayConfig, address: str) -> None:
         _write_port(config.port_file, address.rpartition(":")[2])
     if config.workers > 1:
         limits = ", ".join(f"{name} {getattr(config, name)}" for name in ("max_devices", "max_publishers", "max_conversations"))
-        print(f"{config.workers} workers; limits hold for each of them by itself: {limits}, …", flush=True)
-    print(f"listening on {address}", flush=True)  # last: a reader of this line may read the file
+        _say(f"{config.workers} workers; limits hold for each of them by itself: {limits}, …")
+    _say(f"listening on {address}")  # last: a reader of this line may read the file
+
+
+def _say(line: str) -> None:
+    """Print a line in one piece: with PYTHONUNBUFFERED `print` writes the line's end by itself, and the log may come between."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _write_port(path: Path, port: str) -> None:

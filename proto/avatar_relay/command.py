@@ -70,7 +70,7 @@ def errors_in_one_line(program: str, *kinds: type[Exception]) -> Iterator[None]:
         if not all(isinstance(cause, kinds) for cause in causes):
             raise
         logger.debug("%s does not start", program, exc_info=error)
-        print(f"{program}: error: {one_line(causes[0])}", file=sys.stderr)
+        sys.stderr.write(f"{program}: error: {one_line(causes[0])}\n")  # in one piece: the log has a thread of its own
         raise SystemExit(EXIT_START_FAILED) from None
 
 

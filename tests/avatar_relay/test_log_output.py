@@ -158,6 +158,19 @@ def test_in_a_unit_without_a_journal_lines_have_priorities(program: str, tmp_pat
     assert all(re.match(r"<[2-7]>[\w.]+: .", line) for line in log_of(program, tmp_path / "log"))
 
 
+def test_the_address_is_written_in_one_piece() -> None:
+    """The log, which has a thread of its own, may go to the same file: no entry comes between the line and its end, also unbuffered."""
+    reader, output = os.pipe2(os.O_DIRECT)  # each read gets what one write wrote
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(PROGRAMS["relay-server"], stdout=output, stderr=subprocess.DEVNULL, env=environment) as run:
+        line = os.read(reader, 4_096)
+        run.terminate()
+        assert run.wait(30) == 0
+    assert re.fullmatch(rb"listening on 127\.0\.0\.1:\d+\n", line)
+    os.close(reader)
+    os.close(output)
+
+
 @pytest.mark.parametrize("program", ["relay-server", pytest.param("edge-client", marks=SLOW)])
 def test_a_log_that_nobody_reads_stops_no_program(program: str, tmp_path: Path) -> None:
     """As in a pipe to a program that hangs: it starts, goes on, and ends when it should."""

@@ -22,20 +22,16 @@ from avatar_relay.media import OnPlaying
 from avatar_relay.reasons import Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.access.caller import EVERYBODY
-from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.door import DoorPort
-from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.passages import admitted, requests_of
-from relay_server.connections.clocks import Clocks
-from relay_server.connections.devices import DevicePort
-from relay_server.connections.relay import STREAMS_END_US, Relay
 from relay_server.core.device_outbox import MediaMessage
 from relay_server.service.device import encode
 from tests.lab.memory_backplane import MemoryBus
 from tests.races.backend import DEVICE, Backend
 from tests.races.edge import Edge
 from tests.races.legs import Leg
-from tests.races.schedule import NO_TIMEOUTS, Verdict, judge_what_was
+from tests.races.node import Node
+from tests.races.schedule import Verdict, judge_what_was
 from tests.races.sounds import Sounds
 from tests.races.virtual_loop import run_virtual
 
@@ -64,67 +60,6 @@ _ACTS = {
     "cut off": 1,
     "lose": 1,
 }
-
-
-class Node:
-    """A relay, from one start to its end."""
-
-    def __init__(self, schedule: ClusterSchedule, name: str) -> None:
-        self.name = name
-        self.alive = True
-        self.drains = False
-        """No client connects to it any more."""
-        self.legs: set[Leg] = set()
-        numbers = schedule.numbers
-        self.relay = Relay(
-            NO_TIMEOUTS,
-            Clocks(schedule.clock, schedule.clock),
-            random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
-            encode=wire.encode_payload,
-            publisher_token=lambda key: f"token-of-{key}",
-        )
-        self._backplane = schedule.bus.node(name)
-        self._cluster = Cluster(
-            self.relay,
-            self._backplane,
-            ClusterNames("races", name),
-            now_us=schedule.clock,
-            random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
-        )
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        """Start the relay; it serves once this returns."""
-        await self._cluster.start()
-        self._tasks = [asyncio.create_task(self._cluster.run()), asyncio.create_task(self.relay.run())]
-        await self._cluster.settle()
-
-    async def kill(self) -> None:
-        """Kill the relay, without a last message."""
-        self.alive = False
-        for task in self._tasks:
-            task.cancel()
-        await self._backplane.stop()
-        for leg in self.legs:
-            leg.cut()
-            leg.relay_noticed = True
-
-    async def drain(self, grace_us: int) -> None:
-        """End the relay as `RelayServer.drain` does."""
-        self.drains = True
-        elsewhere = await self._cluster.addresses_elsewhere()
-        await self.relay.drain(grace_us, hand_over=True, elsewhere=elsewhere)
-        await asyncio.sleep(STREAMS_END_US / 1e6)
-        await self._cluster.leave()
-        await self.kill()
-
-    def connect_publisher(self) -> DoorPort:
-        """Open a publisher's stream."""
-        return self._cluster.connect_door("")
-
-    def connect_device(self) -> DevicePort:
-        """Open a device's stream."""
-        return self.relay.connect_device()
 
 
 class ClusterSchedule:
@@ -276,7 +211,7 @@ class ClusterSchedule:
         self.bus.lost_share = 0.0
 
     async def _start(self, name: str) -> None:
-        node = Node(self, name)
+        node = Node(name, self.bus, self.clock, self.numbers)
         await node.start()
         self.nodes[name] = node
 

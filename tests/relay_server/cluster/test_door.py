@@ -136,11 +136,17 @@ async def test_conversations_that_begin_together_share_one_passage() -> None:
     assert ways.opened_at("b") == ["c0", "c1", "c2"]
 
 
-async def test_a_device_that_moves_before_the_opening_is_looked_for_again() -> None:
-    """Its first home does not have it any more: the conversation, and what followed, go to the next one, in the order of the publisher."""
+def ways_to_a_moved_device() -> SlowWays:
+    """The device `lobby` has moved to relay `c` since it was looked up; relays answer at once."""
     ways = SlowWays()
     ways.moved["lobby"] = "c"
     ways.answers.set()
+    return ways
+
+
+async def test_a_device_that_moves_before_the_opening_is_looked_for_again() -> None:
+    """Its first home does not have it any more: the conversation, and what followed, go to the next one, in the order of the publisher."""
+    ways = ways_to_a_moved_device()
     async with asyncio.timeout(30):
         door = await greeted(ways)
         await door.send(opening("c0", "lobby"))
@@ -160,9 +166,7 @@ async def test_a_device_that_moves_before_the_opening_is_looked_for_again() -> N
 async def test_a_device_that_is_never_found_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each relay says that it is at another one: the attempts are limited, and the stream survives."""
     monkeypatch.setattr(openings, "WAIT_S", 0.0)
-    ways = SlowWays()
-    ways.moved["lobby"] = "c"
-    ways.answers.set()
+    ways = ways_to_a_moved_device()
     async with asyncio.timeout(30):
         door = await greeted(ways)
         await door.send(opening("c0", "lobby"))

@@ -24,6 +24,9 @@ from tests.lab.sound_card.sound_server import SoundServer, as_default_output
 
 _log = logging.getLogger(__name__)
 
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+"""Keeps a core busy for as long as the tests run, also if they are killed."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [PulseServer, PipeWireServer])
@@ -82,7 +85,7 @@ def test_buffers_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_card:
     seconds = 10 * (pytestconfig.getoption("cases") or 60)
     noise = make_noise(seconds)
     card = PacedDevice(build_library(), tmp_path) if on_card else None
-    load = subprocess.Popen([sys.executable, "-c", "while True: pass"], stdin=subprocess.DEVNULL) if busy else None
+    load = subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.DEVNULL) if busy else None
     with as_default_output(PulseServer(tmp_path, card), monkeypatch) as server:
         sink = PyAudioSink(cards=CardMemory(tmp_path))
         try:

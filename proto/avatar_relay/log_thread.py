@@ -8,7 +8,7 @@ import threading
 from collections import deque
 
 MAX_WAITING_CHARACTERS = 1 << 20
-"""Bound of what waits to be written; what does not fit is lost, and counted in the log."""
+"""Maximum text in the queue. Entries that do not fit are lost, and the log says how many."""
 FLUSH_S = 1.0
 """Time limit of `flush`: a program that ends does not wait longer for whatever reads its log."""
 
@@ -33,7 +33,7 @@ class LogThread(logging.Handler):
         record = copy.copy(record)
         try:
             record.msg, record.args = record.getMessage(), None
-        except Exception:  # as in the standard library: a wrong format is told, and not raised
+        except Exception:  # as in the standard library, a wrong format is reported and not raised
             self.handleError(record)
             return
         if record.exc_info:

@@ -212,7 +212,7 @@ class DoorPort(Port[ToPublisher]):
     def hear(self, place: str, message: ToPublisher) -> None:
         """Handle a relay's message to the publisher."""
         if self._has_moved:
-            return  # its next stream is told
+            return  # the relays report it on the next stream
         match message:
             case PublisherWelcome() if place == HERE:
                 taken, self._taken = [*message.taken, *self._taken], []

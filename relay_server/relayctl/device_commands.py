@@ -94,5 +94,5 @@ def _shown(text: str) -> tuple[str, str]:
 
 
 def _update(relay: Any, options: argparse.Namespace) -> Iterator[tuple[Any, list[str]]]:
-    text = f"asked for: {options.device}; on the device, journalctl -u edge-client-update tells what comes of it"
+    text = f"asked for: {options.device}; on the device, journalctl -u edge-client-update shows the result"
     yield relay.UpdateDevice(pb.UpdateDeviceRequest(device_id=options.device), timeout=TIMEOUT_S), [text]

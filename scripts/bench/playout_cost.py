@@ -45,7 +45,7 @@ LIMIT_PERCENT = 5.0
 """Limit of our own cost, in per cent of a core: the cost of a bare player in the same rounds is subtracted."""
 PLAYERS = {
     "edge-client": "ours: relay, flow control, jitter buffer, resampling to 48 kHz, motion track, clock, reports; no face is drawn",
-    "joined": "the same, where the relay joins what comes within 10 ms (`--media-tick-ms 10`)",
+    "joined": "the same, but the relay joins payloads that arrive within 10 ms (`--media-tick-ms 10`)",
     "bare": "the peer: grpc.aio reader, one payload in a message, blocking writes into PyAudio; see scripts/bench/bare_player.py",
 }
 MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, float(MOTION_PER_S), ARKIT_NAMES)

@@ -1,6 +1,6 @@
 """Attacks relay and edge client processes, and measures the effect on others.
 
-    scripts/attack                          # all attacks; about twenty minutes
+    scripts/attack                          # all attacks; about an hour
     scripts/attack --only 'rapid reset'     # attacks whose name begins with this
     scripts/attack --devices 100            # with this many honest devices
     scripts/attack --mix --minutes 30       # all mixed, beside live sessions; then as many quiet minutes

@@ -1,11 +1,13 @@
 """Measures a face in a picture by colour alone, in the same way for the drawn head, the vector face, and screenshots of either.
 
 Finding the mouth: lips are the only large area in the middle of the picture's lower half where red exceeds green far more than in
-skin. Their bounding box gives the middle columns. Measuring the opening there: going down from the upper lip, everything between the
-first and the last pixel that is neither lip nor skin is the inside of the mouth: the dark cavity, white teeth, and the tongue, which
-is painted with more blue than green; lips and skin have less. The result is the median over the columns. The dark line between shut
-lips is thinner than `LINE_PX` in a picture 480 pixels high and counts as 0. Measured: the opening increases monotonically with
-`jawOpen`, and is within a few pixels of the mesh's prediction (`test_gles.py`) and of the painted opening (`test_flat.py`).
+skin. Their bounding box gives the middle half of the columns; not its centre alone, because in a turned head or a crooked mouth the
+corners do not lie around the middle of the lips. Measuring the opening in each of these columns: going down from the upper lip,
+everything between the first and the last pixel that is neither lip nor skin is the inside of the mouth: the dark cavity, white teeth,
+and the tongue, which is painted with more blue than green; lips and skin have less. The result is the largest of the medians over
+neighbouring columns. The dark line between shut lips is thinner than `LINE_PX` in a picture 480 pixels high and counts as 0. Measured:
+the opening increases monotonically with `jawOpen`, and is within a few pixels of the mesh's prediction
+(`test_gles.py`) and of the painted opening (`test_flat.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edge_client.face.renderer import Picture
@@ -64,15 +67,15 @@ def mouth_box(picture: Picture) -> MouthBox | None:
 
 
 def mouth_opening_px(picture: Picture) -> float:
-    """The height of the gap between the lips at the centre of the mouth, in pixels; 0 if shut or if there is no mouth."""
+    """The largest height of the gap between the lips in the middle half of the mouth, in pixels; 0 if shut or if there is no mouth."""
     box = mouth_box(picture)
     if box is None:
         return 0.0
-    middle, reach = (box.left + box.right) // 2, max(2, box.width // 12)
-    patch = picture[max(0, box.top - 2) : box.bottom + 2, middle - reach : middle + reach + 1]
+    quarter, reach = box.width // 4, max(2, box.width // 12)
+    patch = picture[max(0, box.top - 2) : box.bottom + 2, box.left + quarter - reach : box.right - quarter + reach]
     inside = _inside_pixels(patch)
     spans = [_span(inside[:, column]) for column in range(inside.shape[1])]
-    opening = float(np.median(spans))
+    opening = float(np.median(sliding_window_view(spans, min(len(spans), 2 * reach + 1)), axis=1).max())
     return opening if opening > LINE_PX * picture.shape[0] / 480 else 0.0
 
 

@@ -44,7 +44,7 @@ class MouthOnPictures:
     heard_s: NDArray[np.float64]
     """Audible PTS while the picture was on the screen."""
     opening_px: NDArray[np.float64]
-    """Gap between the lips at the centre of the mouth; 0 if they touch."""
+    """Largest gap between the lips in the middle half of the mouth; 0 if they touch."""
     skew_ms: NDArray[np.float64]
     figures: dict[str, Any]
     """The client's figures, as in `edge-summary.json`; empty if it did not record."""

@@ -15,7 +15,7 @@ from relay_server.access.identities import Directory
 
 MAX_FILE_BYTES = 64 << 20
 
-Version = tuple[int, int, int]
+Version = tuple[int, int, int, int]
 
 
 def version_of(path: Path) -> Version:
@@ -24,7 +24,8 @@ def version_of(path: Path) -> Version:
 
 
 def _version(found: os.stat_result) -> Version:
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    # ctime: `chmod o-w` makes a refused file valid, and a restored copy may keep its old mtime
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 class AccessFile:
@@ -78,8 +79,8 @@ class AccessFile:
         previous content, or the new content if only the folder could not be synced to disk.
         """
         try:
-            real = Path(os.path.realpath(self.path))
-            real.parent.mkdir(parents=True, exist_ok=True)
+            real = _resolved(self.path)
+            os.makedirs(real.parent, exist_ok=True)
             lock = os.open(real.with_name(real.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -90,6 +91,14 @@ class AccessFile:
                 os.close(lock)
         except OSError as error:
             raise ConfigError(f"access_file: {self.path} cannot be written: {error.strerror}") from error
+
+
+def _resolved(path: Path) -> Path:
+    """The path that a symbolic link points to, which need not exist. Raises `OSError` if a link cannot be read: it would be replaced."""
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except FileNotFoundError:
+        return Path(os.path.realpath(path))
 
 
 def _exists(path: Path) -> bool:

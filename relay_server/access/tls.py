@@ -133,7 +133,7 @@ class HotCertificate:
         pair = read_key_pair(("tls_cert_file", "tls_key_file"), self._files.certificate, self._files.key, now_s)
         client_ca = self._files.client_ca
         authorities = None if client_ca is None else read_authorities("tls_client_ca_file", client_ca, now_s)
-        self.sha256 = hashlib.sha256(first_certificate(pair.certificate)).digest()
+        sha256 = hashlib.sha256(first_certificate(pair.certificate)).digest()
         configuration = grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)], authorities)
-        self._validity, self._warned = pair.validity, 0
+        self.sha256, self._validity, self._warned = sha256, pair.validity, 0
         return configuration

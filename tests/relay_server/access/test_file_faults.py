@@ -4,47 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import io
 import os
+import shutil
+import ssl
+import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from avatar_relay.errors import ConfigError
-from relay_server.access import store
 from relay_server.access.guard import Guard
 from relay_server.access.scopes import Role
 from relay_server.access.store import AccessFile
-from tests.relay_server.access.guarded import Access
+from relay_server.access.tls import HotCertificate, TlsFiles
+from tests.relay_server.access.guarded import Access, Authority, now_s
 from tests.relay_server.access.test_revocation import Doors
 
 ERRORS = [OSError(number, os.strerror(number)) for number in (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.ENOMEM)] + [MemoryError()]
-OPERATIONS = frozenset({"open", "stat", "fstat", "read", "write", "fsync", "replace", "fchmod", "fchown", "unlink"})
+IN_OS = ("open", "stat", "lstat", "readlink", "fstat", "read", "write", "fsync", "replace", "fchmod", "fchown", "unlink", "mkdir", "close")
+OPERATIONS = (*((os, name) for name in IN_OS), (fcntl, "flock"))
+TLS_OPERATIONS = (
+    (os, "stat"),
+    (io, "open"),
+    (ssl.SSLContext, "load_cert_chain"),
+    (ssl.SSLContext, "load_verify_locations"),
+    (grpc, "ssl_server_certificate_configuration"),
+)
+CALLERS = ("relay_server.access.", "avatar_relay.pem", "os", "posixpath", "pathlib")
+"""Modules whose calls can fail. Those of the test and of its runner cannot."""
 
 
-class FailingOs:
-    """`os` with one operation that fails for this module, after `after` calls and for `lasts` calls."""
+class Failing:
+    """Of the calls of `operations`, that after `after` others fails, and those that follow, `lasts` in all.
 
-    def __init__(self, error: BaseException, after: int, lasts: int = 1) -> None:
+    A `close` that fails has closed the descriptor, as on Linux.
+    """
+
+    def __init__(
+        self, patched: pytest.MonkeyPatch, error: BaseException, after: int, lasts: int = 1, operations: Sequence[Any] = OPERATIONS
+    ) -> None:
         self._error = error
         self._left = after
         self._lasts = lasts
+        self.called: set[str] = set()
+        """The names of all operations that were called."""
+        for owner, name in operations:
+            patched.setattr(owner, name, self._fallible(name, getattr(owner, name)))
 
     @property
     def failed(self) -> bool:
-        """Whether the operation was reached and failed."""
+        """Whether an operation was reached that failed."""
         return self._left < 0
 
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if name not in OPERATIONS:
-            return real
-
+    def _fallible(self, name: str, real: Any) -> Any:
         def call(*arguments: Any, **more: Any) -> Any:
-            self._left -= 1
-            if -self._lasts <= self._left < 0:
-                raise self._error
+            if sys._getframe(1).f_globals["__name__"].startswith(CALLERS):
+                self.called.add(name)
+                self._left -= 1
+                if -self._lasts <= self._left < 0:
+                    if name == "close":
+                        real(*arguments)
+                    raise self._error
             return real(*arguments, **more)
 
         return call
@@ -52,15 +78,18 @@ class FailingOs:
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_a_change_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """A revocation that reports no failure is in the file; one that failed can be repeated."""
-    for after in range(40):
-        folder = tmp_path / str(after)
+    """A revocation that reports no failure is in the file; one that failed can be repeated. A symbolic link stays one."""
+    called: set[str] = set()
+    for after in range(80):
+        folder, links = tmp_path / str(after), tmp_path / f"links {after}"
         folder.mkdir()
-        access = Access(folder)
+        links.mkdir()
+        Access(folder)
+        (links / "access.json").symlink_to(folder / "access.json")
+        access = Access(links)
         access.add(Role.OPERATOR, "ann", devices=("*",))
-        failing = FailingOs(error, after)
         with monkeypatch.context() as patched:
-            patched.setattr(store, "os", failing)
+            failing = Failing(patched, error, after)
             try:
                 access.revoke(Role.OPERATOR, "ann")
                 said = True
@@ -72,11 +101,13 @@ def test_a_change_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Mon
         access.revoke(Role.OPERATOR, "ann")
         assert AccessFile(access.path).load().identities["operator ann"].revoked
         assert sorted(path.name for path in folder.iterdir()) == ["access.json", "access.json.lock"]
+        assert [path.name for path in links.iterdir() if path.is_symlink()] == ["access.json"] == os.listdir(links)
+        called |= failing.called
         if not failing.failed:
             break
     else:
         pytest.fail("never came through")
-    assert after > 8
+    assert called == {name for _, name in OPERATIONS}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
@@ -87,11 +118,10 @@ async def test_a_revocation_counts_whatever_failed_before(tmp_path: Path, monkey
         folder.mkdir()
         doors = Doors(folder)
         doors.access.revoke(Role.OPERATOR, "ann")
-        failing = FailingOs(error, after, lasts=3)
-        monkeypatch.setattr(store, "os", failing)
-        for _ in range(4):
-            await doors.guard.look_after()
-        monkeypatch.setattr(store, "os", os)
+        with monkeypatch.context() as patched:
+            failing = Failing(patched, error, after, lasts=3)
+            for _ in range(4):
+                await doors.guard.look_after()
         await doors.guard.look_after()
         assert not doors.is_let_in()
         if not failing.failed:
@@ -99,6 +129,54 @@ async def test_a_revocation_counts_whatever_failed_before(tmp_path: Path, monkey
     else:
         pytest.fail("never came through")
     assert after > 3
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_new_certificate_counts_whatever_failed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """At the first connection after the fault; until then the previous one is used, with its fingerprint, and its clients' authority."""
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    pairs = [[path.read_bytes() for path in (*authority.issue("localhost"), made.certificate)] for made in (authority, other)]
+    files = TlsFiles(tmp_path / "relay.pem", tmp_path / "relay.key", tmp_path / "clients.pem")
+    called: set[str] = set()
+    for after in range(40):
+        put(files, pairs[0])
+        hot = HotCertificate(files, now_s)
+        before, old = hot.sha256, hot._configuration
+        put(files, pairs[1])
+        with monkeypatch.context() as patched:
+            failing = Failing(patched, error, after, 3, TLS_OPERATIONS)
+            answers = []
+            for _ in range(4):
+                answers.append(hot._latest())
+                assert (hot.sha256 == before) == (hot._configuration is old)
+        answers.append(hot._latest())
+        assert len([answer for answer in answers if answer is not None]) == 1
+        assert hot.sha256 != before
+        called |= failing.called
+        if not failing.failed:
+            break
+    else:
+        pytest.fail("never came through")
+    assert called == {name for _, name in TLS_OPERATIONS}
+
+
+def put(files: TlsFiles, contents: Sequence[bytes]) -> None:
+    """Write certificate, key and authority."""
+    for path, content in zip(files.by_setting.values(), contents, strict=True):
+        path.write_bytes(content)
+
+
+async def test_a_refused_file_counts_once_its_mode_is_right(tmp_path: Path) -> None:
+    """Its content and time stay: a revocation in it would be overlooked for good."""
+    doors = Doors(tmp_path)
+    doors.access.revoke(Role.OPERATOR, "ann")
+    doors.access.path.chmod(0o666)
+    await doors.guard.look_after()
+    assert doors.is_let_in()
+    doors.access.path.chmod(0o600)
+    await doors.guard.look_after()
+    assert not doors.is_let_in()
 
 
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from avatar_relay.bounded_log import plain
+
 Check = Callable[[str], str]
 """Describes the accepted values if the value is wrong; empty if it is right."""
 
@@ -21,6 +23,8 @@ DEFAULT_QUEUE, DEFAULT_BATCH = 2_048, 512
 _SECRET = "HEADERS"
 MAX_SHOWN = 80
 """Characters of a value quoted in a text."""
+MAX_TIME_MS = 86_400_000
+"""A day. The SDK's threads fail on times beyond what a lock can wait for."""
 
 
 GROUPS: Mapping[str, str] = {"TRACES": "opentelemetry_traces_exporter", "METRICS": "opentelemetry_metrics_exporter"}
@@ -59,9 +63,11 @@ def problems(environment: Mapping[str, str]) -> Iterator[str]:
     """One text for each wrong variable: its name, its value if it may be shown, and the accepted values. Empty is unset."""
     for name, check in _CHECKS.items():
         value = environment.get(name, "").strip()
-        takes = check(value) if value else ""
+        takes = check(value) if value and _is_text(value) else ""
         if takes:
             yield f"{name}{_shown(name, value)}: {takes}"
+    for name in sorted(name for name, value in environment.items() if name.startswith("OTEL_") and not _is_text(value)):
+        yield f"{plain(name, MAX_SHOWN)}: takes UTF-8"
     queue, batch = (
         _count(environment.get(name, ""), default) for name, default in ((BSP_QUEUE, DEFAULT_QUEUE), (BSP_BATCH, DEFAULT_BATCH))
     )
@@ -87,21 +93,27 @@ def _count(value: str, default: int) -> int:
     return default if not value.strip() else (int(value) if _is_whole(value.strip()) else 0)
 
 
+def _is_text(value: str) -> bool:
+    """Whether a variable was UTF-8, which no exporter can send otherwise."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def _is_whole(value: str) -> bool:
     return re.fullmatch(r"[0-9]{1,18}", value) is not None
 
 
-def _whole(low: int) -> Check:
-    return lambda value: "" if _is_whole(value) and int(value) >= low else f"takes a whole number from {low}"
+def _whole(low: int, most: int = 0) -> Check:
+    text = f"takes a whole number from {low}" + (f" to {most}" if most else "")
+    return lambda value: "" if _is_whole(value) and low <= int(value) <= (most or math.inf) else text
 
 
-def _number(unit: str) -> Check:
+def _number(unit: str, most: int) -> Check:
     def check(value: str) -> str:
         try:
             number = float(value)
         except ValueError:
             number = math.nan
-        return "" if 0 < number < math.inf else f"takes a number of {unit} above 0"
+        return "" if 0 < number <= most else f"takes a number of {unit} above 0, up to {most}"
 
     return check
 
@@ -126,8 +138,9 @@ def _pairs(items: list[str], is_pair: Callable[[str, str], bool]) -> bool:
 
 def _headers(value: str) -> str:
     def is_header(name: str, text: str) -> bool:
-        plain = unquote(text)
-        return re.fullmatch(r"[0-9A-Za-z_.-]+", name) is not None and plain.isascii() and plain.isprintable()
+        told = unquote(text)
+        is_name = re.fullmatch(r"[0-9A-Za-z_.-]+", name) is not None and not name.lower().endswith("-bin")  # that holds bytes, in gRPC
+        return is_name and told.isascii() and told.isprintable()
 
     return (
         ""
@@ -146,8 +159,8 @@ def _endpoint(value: str) -> str:
         right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         right = False
-    plain = re.fullmatch(r"(unix|dns|ipv4|ipv6):.+|(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):[0-9]{1,5}", value) is not None
-    return "" if right or plain else "takes http://HOST:PORT or https://HOST:PORT"
+    is_target = re.fullmatch(r"(unix|dns|ipv4|ipv6):.+|(\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):[0-9]{1,5}", value) is not None
+    return "" if right or is_target else "takes http://HOST:PORT or https://HOST:PORT"
 
 
 def _pem(mark: bytes, what: str) -> Check:
@@ -189,7 +202,7 @@ _LIMITS = ("ATTRIBUTE", "SPAN_ATTRIBUTE", "SPAN_EVENT", "SPAN_LINK", "EVENT_ATTR
 _EXPORTER: Mapping[str, Check] = {
     "ENDPOINT": _endpoint,
     "HEADERS": _headers,
-    "TIMEOUT": _number("seconds"),
+    "TIMEOUT": _number("seconds", MAX_TIME_MS // 1_000),
     "COMPRESSION": _choice("gzip", "deflate", "none"),
     "INSECURE": _choice("true", "false"),
     "PROTOCOL": _choice(*_OF_PROTOCOL),
@@ -212,15 +225,16 @@ _CHECKS: Mapping[str, Check] = {
     "OTEL_TRACES_SAMPLER_ARG": _ratio,
     BSP_QUEUE: _whole(1),
     BSP_BATCH: _whole(1),
-    "OTEL_BSP_SCHEDULE_DELAY": _whole(1),
-    "OTEL_BSP_EXPORT_TIMEOUT": _whole(1),
-    "OTEL_METRIC_EXPORT_INTERVAL": _number("milliseconds"),
-    "OTEL_METRIC_EXPORT_TIMEOUT": _number("milliseconds"),
+    "OTEL_BSP_SCHEDULE_DELAY": _whole(1, MAX_TIME_MS),
+    "OTEL_BSP_EXPORT_TIMEOUT": _whole(1, MAX_TIME_MS),
+    "OTEL_METRIC_EXPORT_INTERVAL": _number("milliseconds", MAX_TIME_MS),
+    "OTEL_METRIC_EXPORT_TIMEOUT": _number("milliseconds", MAX_TIME_MS),
     "OTEL_METRICS_EXEMPLAR_FILTER": _choice("trace_based", "always_on", "always_off", exact=True),
     **{f"OTEL_{name}_COUNT_LIMIT": _whole(0) for name in _LIMITS},
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": _whole(0),
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": _whole(0),
     "OTEL_RESOURCE_ATTRIBUTES": _attributes,
+    "OTEL_PYTHON_METER_PROVIDER": _entry_points("opentelemetry_meter_provider"),
     "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": _entry_points("opentelemetry_resource_detector", "*"),
     **{
         f"OTEL_PYTHON_EXPORTER_OTLP_GRPC_{part}CREDENTIAL_PROVIDER": _entry_points("opentelemetry_otlp_credential_provider")

@@ -52,10 +52,11 @@ def test_an_interrupt_is_no_traceback() -> None:
 
 
 def test_empty_variables_of_opentelemetry_are_removed() -> None:
-    """Others stay."""
-    environment = {"OTEL_A": "", "OTEL_B": " ", "OTEL_C": "c", "OTHER": ""}
+    """So is no compression, which the SDK would refuse. Others stay."""
+    stay = {"OTEL_C": "c", "OTHER": "", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_TRACES_EXPORTER": "none"}
+    environment = {"OTEL_A": "", "OTEL_B": " ", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": "None", **stay}
     prepare_process(environment)
-    assert {name: value for name, value in environment.items() if not name.startswith("GRPC_")} == {"OTEL_C": "c", "OTHER": ""}
+    assert {name: value for name, value in environment.items() if not name.startswith("GRPC_")} == stay
 
 
 def test_variables_of_grpc_are_set_unless_the_user_did() -> None:

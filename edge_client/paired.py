@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from avatar_relay.credentials import clean_token
+from avatar_relay.errors import ConfigError
 from avatar_relay.ids import is_valid_id
-from edge_client.state import Disk, StateFile
+from edge_client.state import PASSING, Disk, StateFile
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,16 @@ class PairingFile:
         return self._file.path
 
     def read(self) -> Paired | None:
-        """The pairing; None if there is none, or if it is unusable, which is logged."""
-        content = self._file.read()
+        """The pairing; None if there is none, or if it is unusable, which is logged.
+
+        Raises `ConfigError` if it cannot be read for a passing reason: the device must not pair anew, or go to another relay.
+        """
+        try:
+            content = self._file.load()
+        except OSError as error:
+            if error.errno in PASSING:
+                raise ConfigError(f"pairing: {self.path} cannot be read now: {error.strerror}") from error
+            content = self._file.read()
         if not content:
             return None
         try:

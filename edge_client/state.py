@@ -1,11 +1,13 @@
 """State that a device keeps across restarts: small JSON files in its state folder.
 
 A file is replaced as a whole: written to a temporary file, synchronised to the disk, renamed, and the folder synchronised. After a power
-cut it holds either the last or the previous content. An unusable file counts as missing, and is logged in one line.
+cut it holds either the last or the previous content. An unusable file counts as missing, and is logged in one line. A failed write is
+repeated later.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -18,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 MAX_STATE_BYTES = 65_536
 """Size limit: a larger file was not written by this program."""
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.EAGAIN, errno.ESTALE})
+"""Errors of a read that say nothing about the file."""
+AGAIN_S = 30.0
+"""Delay from a failed write to the next attempt."""
 WRITE_AFTER_S = 2.0
 """Delay from a change to the write: all changes within it are written at once."""
 PROGRAM = "edge-client"
@@ -82,9 +88,8 @@ class LocalDisk:
 
     def write(self, path: Path, data: bytes) -> None:
         """See `Disk`. Only the owner may read the file."""
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o600)
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            os.fchmod(file.fileno(), 0o600)
             file.write(data)
 
     def rename(self, source: Path, target: Path) -> None:
@@ -112,11 +117,16 @@ class StateFile:
     def read(self) -> dict[str, Any]:
         """The object; empty if the file is missing or unusable. The caller checks the values."""
         try:
-            data = self._disk.read(self.path, MAX_STATE_BYTES + 1)
-        except FileNotFoundError:
-            return {}
+            return self.load()
         except OSError as error:
             logger.warning("%s cannot be read and is ignored: %s", self.path, error.strerror)
+            return {}
+
+    def load(self) -> dict[str, Any]:
+        """Like `read`, but raises `OSError` if the file cannot be read."""
+        try:
+            data = self._disk.read(self.path, MAX_STATE_BYTES + 1)
+        except FileNotFoundError:
             return {}
         try:
             content = json.loads(data.decode()) if len(data) <= MAX_STATE_BYTES else None
@@ -139,9 +149,10 @@ class StateFile:
             self._disk.sync(beside)
             self._disk.rename(beside, self.path)
             self._disk.sync(self.path.parent)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if not self._failed:
-                logger.warning("%s cannot be written; its content is lost at the next start: %s", self.path, error.strerror)
+                reason = getattr(error, "strerror", "") or type(error).__name__
+                logger.warning("%s cannot be written; until it can, its content is lost at the next start: %s", self.path, reason)
             self._failed = True
             return False
         self._failed = False
@@ -149,26 +160,32 @@ class StateFile:
 
 
 class StateWriter:
-    """Writes a file shortly after a change, on its own thread, so that no caller waits for the disk. Thread-safe."""
+    """Writes a file shortly after a change, on its own thread, so that no caller waits for the disk. Thread-safe.
 
-    def __init__(self, file: StateFile, wait_s: float = WRITE_AFTER_S) -> None:
+    A failed write is repeated every `again_s` until it succeeds, or there is other content.
+    """
+
+    def __init__(self, file: StateFile, wait_s: float = WRITE_AFTER_S, again_s: float = AGAIN_S) -> None:
         self._file = file
         self._wait_s = wait_s
+        self._again_s = again_s
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: Mapping[str, Any] | None = None
         self._timer: threading.Timer | None = None
+        self._is_again = False
+        """Whether the timer is for a repetition."""
         self.written: Mapping[str, Any] | None = None
         """The content last written, and on the disk; None: nothing yet."""
 
     def put(self, content: Mapping[str, Any]) -> None:
         """Schedule a write of `content`, which must not change any more, `wait_s` after the first unwritten change."""
         with self._lock:
-            self._waiting = content
-            if self._timer is None:
-                self._timer = threading.Timer(self._wait_s, self._write)
-                self._timer.daemon = True
-                self._timer.start()
+            is_again, self._is_again, self._waiting = self._is_again, False, content
+            if is_again and self._timer is not None:
+                self._timer.cancel()
+            if is_again or self._timer is None:
+                self._write_in(self._wait_s)
 
     def close(self) -> None:
         """Write pending content now. Blocks for as long as the disk does; `put` may be called again."""
@@ -177,9 +194,32 @@ class StateWriter:
                 self._timer.cancel()
         self._write()
 
-    def _write(self) -> None:
+    def _write_in(self, wait_s: float) -> None:
+        """Needs the lock."""
+        timer = threading.Timer(wait_s, self._write_and_repeat)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # no thread can be started: the next change, or `close`, tries again
+            self._timer = None
+        else:
+            self._timer = timer
+
+    def _write_and_repeat(self) -> None:
+        failed = self._write()
+        with self._lock:
+            if failed is not None and self._waiting is None:
+                self._waiting, self._is_again = failed, True
+                self._write_in(self._again_s)
+
+    def _write(self) -> Mapping[str, Any] | None:
+        """Write pending content; returns it if that failed."""
         with self._writing:
             with self._lock:
                 content, self._waiting, self._timer = self._waiting, None, None
-            if content is not None and self._file.write(content):
-                self.written = content
+            if content is None:
+                return None
+            if not self._file.write(content):
+                return content
+            self.written = content
+            return None

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import os
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from avatar_relay.errors import ConfigError
+from edge_client.paired import Paired, PairingFile
 from edge_client.state import MAX_STATE_BYTES, LocalDisk, StateFile, StateWriter, state_folder
+from tests.file_faults import ERRORS, Failing
 from tests.lab.power_cut import DiskStandIn, PowerCutError
 
 HOME = Path("/home/avatar")
+PAIRED = Paired("127.0.0.1:1", "hall", "lobby", "-----BEGIN CERTIFICATE-----", "localhost", "avr_" + "0" * 16 + "_" + "0" * 64)
 FILE = Path("/state/volume.json")
 STEPS = 6
 """The steps of one write: folder, emptied file, content, its synchronisation, name, its synchronisation."""
@@ -105,6 +112,66 @@ def test_a_failing_disk_costs_one_line_and_keeps_the_file(number: int, step: int
     assert file.read() == ({"gain": 0.25} if step < STEPS - 1 else {"gain": 0.5})
     assert file.write({"gain": 0.75})
     assert file.read() == {"gain": 0.75}
+
+
+STATE_OPERATIONS = [*((os, name) for name in ("open", "stat", "fchmod", "fsync", "replace", "close")), (io, "open")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_each_operation_on_the_disk_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """A write that reports success is on the disk, and any other one is repeated; a pairing that cannot be read is not a missing one."""
+    called: set[str] = set()
+    for after in range(40):
+        folder = tmp_path / str(after)
+        file, pairing = StateFile(folder / "volume.json"), PairingFile(folder)
+        assert file.write({"gain": 0.25}) and pairing.write(PAIRED)
+        paired: Paired | None = PAIRED
+        with monkeypatch.context() as patched:
+            failing = Failing(patched, error, after, operations=STATE_OPERATIONS)
+            said = file.write({"gain": 0.5})
+            with suppress(ConfigError, MemoryError):
+                paired = pairing.read()
+        assert paired == PAIRED or (paired is None and getattr(error, "errno", 0) == errno.ENOSPC), "no read fails for want of space"
+        assert pairing.read() == PAIRED
+        assert file.read() == {"gain": 0.5} if said else file.read() in ({"gain": 0.25}, {"gain": 0.5})
+        assert file.write({"gain": 0.75}) and file.read() == {"gain": 0.75}
+        called |= failing.called
+        if not failing.failed:
+            break
+    else:
+        pytest.fail("never came through")
+    assert called >= {"open", "stat", "fchmod", "fsync", "replace", "close"}
+
+
+def test_what_the_disk_did_not_take_is_written_later() -> None:
+    """Without a further change."""
+    disk = DiskStandIn(steps_left=0, error=OSError(errno.ENOSPC, "full"))
+    file, written = StateFile(FILE, disk), threading.Event()
+    writer = StateWriter(file, wait_s=0, again_s=0.01)
+    real = file.write
+
+    def write(content: Mapping[str, object]) -> bool:
+        if done := real(content):
+            written.set()
+        disk.steps_left = None
+        return done
+
+    file.write = write  # type: ignore[method-assign]
+    writer.put({"gain": 0.25})
+    assert written.wait(10)
+    assert file.read() == {"gain": 0.25}
+
+
+def test_a_change_without_a_free_thread_is_written_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(timer: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", start)
+    file = StateFile(FILE, DiskStandIn())
+    writer = StateWriter(file)
+    writer.put({"gain": 0.25})
+    writer.close()
+    assert file.read() == {"gain": 0.25}
 
 
 @pytest.mark.parametrize(

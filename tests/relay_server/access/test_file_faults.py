@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import io
 import os
 import shutil
 import ssl
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -23,12 +19,10 @@ from relay_server.access.guard import Guard
 from relay_server.access.scopes import Role
 from relay_server.access.store import AccessFile
 from relay_server.access.tls import HotCertificate, TlsFiles
+from tests.file_faults import ERRORS, OPERATIONS, Failing
 from tests.relay_server.access.guarded import Access, Authority, now_s
 from tests.relay_server.access.test_revocation import Doors
 
-ERRORS = [OSError(number, os.strerror(number)) for number in (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.ENOMEM)] + [MemoryError()]
-IN_OS = ("open", "stat", "lstat", "readlink", "fstat", "read", "write", "fsync", "replace", "fchmod", "fchown", "unlink", "mkdir", "close")
-OPERATIONS = (*((os, name) for name in IN_OS), (fcntl, "flock"))
 TLS_OPERATIONS = (
     (os, "stat"),
     (io, "open"),
@@ -36,44 +30,6 @@ TLS_OPERATIONS = (
     (ssl.SSLContext, "load_verify_locations"),
     (grpc, "ssl_server_certificate_configuration"),
 )
-CALLERS = ("relay_server.access.", "avatar_relay.pem", "os", "posixpath", "pathlib")
-"""Modules whose calls can fail. Those of the test and of its runner cannot."""
-
-
-class Failing:
-    """Of the calls of `operations`, that after `after` others fails, and those that follow, `lasts` in all.
-
-    A `close` that fails has closed the descriptor, as on Linux.
-    """
-
-    def __init__(
-        self, patched: pytest.MonkeyPatch, error: BaseException, after: int, lasts: int = 1, operations: Sequence[Any] = OPERATIONS
-    ) -> None:
-        self._error = error
-        self._left = after
-        self._lasts = lasts
-        self.called: set[str] = set()
-        """The names of all operations that were called."""
-        for owner, name in operations:
-            patched.setattr(owner, name, self._fallible(name, getattr(owner, name)))
-
-    @property
-    def failed(self) -> bool:
-        """Whether an operation was reached that failed."""
-        return self._left < 0
-
-    def _fallible(self, name: str, real: Any) -> Any:
-        def call(*arguments: Any, **more: Any) -> Any:
-            if sys._getframe(1).f_globals["__name__"].startswith(CALLERS):
-                self.called.add(name)
-                self._left -= 1
-                if -self._lasts <= self._left < 0:
-                    if name == "close":
-                        real(*arguments)
-                    raise self._error
-            return real(*arguments, **more)
-
-        return call
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

@@ -40,6 +40,12 @@ FOLDER = "/proc/self/fd"
 FILES = 128
 """Descriptors reserved for files, pipes and outgoing connections."""
 
+STRANGER_BUFFER_BYTES = 16 << 10
+"""Receive buffer of a connection without an admitted caller. gRPC reads all that has arrived, and frees the memory of a connection that was
+ended late on a busy machine; with the kernel's default, which grows to megabytes, a caller on loopback sends 2 MiB between two sweeps."""
+CALLER_BUFFER_BYTES = 128 << 10
+"""Receive buffer of other connections: holds the largest window, 64 KiB, that a connection with a small buffer at its start can have."""
+
 
 def raise_descriptor_limit() -> int:
     """Raise this process's soft descriptor limit to the hard limit; returns the resulting limit."""
@@ -70,14 +76,17 @@ class ConnectionWatch:
         """Connections of strangers, as of the last sweep."""
         self._listening: set[int] = set()
         """Descriptors of gRPC's listening sockets."""
+        self._narrow: set[Connection] = set()
+        """Connections that have the receive buffer of a stranger."""
         self._ended: set[tuple[int, int]] = set()
         self._count = 0
         self._null = self._spare = -1
         """Open while this runs. A socket is duplicated to descriptor `_spare` for shutdown, which works even if no descriptor is free."""
 
     def listen_on(self, addresses: Iterable[str]) -> None:
-        """Set the relay's own addresses, each HOST:PORT."""
+        """Set the relay's own addresses, each HOST:PORT, which gRPC has bound. Connections to them begin with a small receive buffer."""
         self._ports = frozenset(int(address.rpartition(":")[2]) for address in addresses)
+        self._look()
 
     async def run(self) -> None:
         """Sweep until cancelled. No connection is ended while this is not running."""
@@ -105,6 +114,7 @@ class ConnectionWatch:
         self._look()
         now_us = self._now_us()
         strangers = self._rules.strangers([connection for _, connection in self._seen.values() if connection is not None], now_us)
+        self._widen(self._narrow.difference(strangers))
         senders = set(self._rules.senders(strangers, _received, now_us))
         self._strangers = [connection for connection in strangers if connection not in senders]
         ended = [connection for connection in senders if self._end(connection, deaf=True)]
@@ -160,22 +170,28 @@ class ConnectionWatch:
     def _connection(self, number: int, inode: int) -> Connection | None:
         """The connection of a descriptor; None if it is not one to the relay."""
         try:
-            borrowed = socket.socket(fileno=number)
+            with _borrowed(number) as held:
+                if held.family not in (socket.AF_INET, socket.AF_INET6) or held.getsockname()[1] not in self._ports:
+                    return None
+                if held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    self._listening.add(number)
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STRANGER_BUFFER_BYTES)  # accepted sockets inherit it
+                    return None
+                host, port = held.getpeername()[:2]
         except OSError:
             return None
-        try:
-            if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.getsockname()[1] not in self._ports:
-                return None
-            if borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                self._listening.add(number)
-                return None
-            host, port = borrowed.getpeername()[:2]
-        except OSError:
-            return None
-        finally:
-            borrowed.detach()
         self._count += 1
-        return Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count, self._now_us())
+        connection = Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count, self._now_us())
+        self._narrow.add(connection)
+        return connection
+
+    def _widen(self, connections: Iterable[Connection]) -> None:
+        """Give connections that are not strangers' the receive buffer of a caller. Some of them may be closed."""
+        for connection in connections:
+            self._narrow.discard(connection)
+            if self._seen.get(connection.number) == (connection.inode, connection):
+                with suppress(OSError), _borrowed(connection.number) as held:
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CALLER_BUFFER_BYTES)
 
     def _end_endpoint(self, endpoint: Endpoint) -> bool:
         """End the connection of an endpoint; False if there is none, or it was ended before."""
@@ -201,11 +217,8 @@ class ConnectionWatch:
             try:
                 if os.fstat(self._spare).st_ino != connection.inode:
                     return False
-                held = socket.socket(fileno=self._spare)
-                try:
+                with _borrowed(self._spare) as held:
                     _shut_down(held, deaf=deaf)
-                finally:
-                    held.detach()
             finally:
                 os.dup2(self._null, self._spare, inheritable=False)
         except OSError:  # the peer closed it first
@@ -227,18 +240,23 @@ def _opened(counters: int) -> int:
     return int(tables[2].split()[5]) if len(tables) > 2 else -1
 
 
+@contextmanager
+def _borrowed(number: int) -> Iterator[socket.socket]:
+    """A descriptor as a socket, which is not closed afterwards. Raises `OSError`."""
+    held = socket.socket(fileno=number)
+    try:
+        yield held
+    finally:
+        held.detach()
+
+
 def _received(connection: Connection) -> int:
     """The number of bytes received on a connection; 0 if it is closed, or if the kernel (before Linux 4.1) does not count them."""
     try:
-        borrowed = socket.socket(fileno=connection.number)
+        with _borrowed(connection.number) as held:
+            info = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED + 8)
     except OSError:
         return 0
-    try:
-        info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED + 8)
-    except OSError:
-        return 0
-    finally:
-        borrowed.detach()
     return int.from_bytes(info[_BYTES_RECEIVED:], sys.byteorder)
 
 

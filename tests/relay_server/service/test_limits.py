@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import grpc
+import time
 
-from avatar_relay.limits import MAX_JOINED_REQUESTS
+import grpc
+import pytest
+
+from avatar_relay.limits import GRPC_MAX_RECEIVE_BYTES, MAX_JOINED_REQUESTS
 from avatar_relay.reasons import Reason
+from avatar_relay.v1 import admin_service_pb2 as admin_pb
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.config import RelayConfig
+from relay_server.sources.source import SourceError, TextSpeech
+from relay_server.sources.speech import SpeechSource
+from tests.relay_server.access.guarded import code_of_messages
 from tests.relay_server.service.test_publishers import error
 from tests.relay_server.service.wired import audio, media, opening, wired
+
+PUBLISH, SPEAK = "/avatar_relay.v1.PublisherService/Publish", "/avatar_relay.v1.AdminService/Speak"
+OPTIONS = [("grpc.max_send_message_length", GRPC_MAX_RECEIVE_BYTES)]
 
 
 def joined(count: int) -> pb.JoinedRequests:
@@ -68,3 +78,32 @@ async def test_too_many_conversations_are_refused() -> None:
         await publisher.hear("opened")
         await publisher.say(open=opening("c2", "hall", motion=False))
         assert await error(publisher) == ("c2", Reason.LIMIT_REACHED)
+
+
+async def test_opens_with_hundreds_of_thousands_of_targets_cost_little() -> None:
+    """Five, each of which took three seconds of the loop: each is refused by name, before its targets are read."""
+    many = pb.PublishRequest(open=pb.PublishOpen(open=opening("c1", "lobby", motion=False).open, targets=["lobby"] * 590_000))
+    data = many.SerializeToString()
+    async with wired() as relay, grpc.aio.insecure_channel(relay.address, options=OPTIONS) as channel:
+        device = await relay.device()
+        began_s = time.process_time()
+        for _ in range(5):
+            ended = await code_of_messages(channel, PUBLISH, [data])
+            assert ended == (grpc.StatusCode.INVALID_ARGUMENT, Reason.MESSAGE_TOO_LARGE), ended
+        assert time.process_time() - began_s < 1.0
+        publisher = await relay.publisher()
+        await publisher.say(open=opening("c2", "lobby", motion=False))
+        assert (await device.hear("open")).conversation_id == "c2"
+
+
+async def test_a_text_of_four_million_characters_is_refused_unread() -> None:
+    """Over gRPC by its bytes; in process by its length, before it is split."""
+    request = admin_pb.SpeakRequest(target="lobby", text="a " * 2_000_000)
+    async with wired() as relay, grpc.aio.insecure_channel(relay.address, options=OPTIONS) as channel:
+        ended = await code_of_messages(channel, SPEAK, [request.SerializeToString()])
+        assert ended[1] is Reason.MESSAGE_TOO_LARGE, ended
+    began_s = time.process_time()
+    for is_ssml in (False, True):
+        with pytest.raises(SourceError, match="4000000 characters"):
+            await SpeechSource().perform(TextSpeech(request.text, is_ssml=is_ssml))
+    assert time.process_time() - began_s < 0.1

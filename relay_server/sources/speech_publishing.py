@@ -343,6 +343,7 @@ async def serving_speech(
     """A publisher of `Speak` requests on a relay in this process, with its own publisher; stops all sources on exit."""
     publisher_id = f"relay-speech-{os.urandom(6).hex()}"  # unguessable, so that no other publisher can replace it
     async with Publisher.in_process(relay, publisher_id=publisher_id, trace=trace) as publisher, asyncio.TaskGroup() as tasks:
+        publisher.session.remembered = MAX_PERFORMANCES  # a performance asks about its own conversation only
         speech = SpeechPublisher(
             publisher, tasks, text=text, audio=audio, recording=recording, folder=folder, by_target=by_target, voices=voices, report=report
         )

@@ -70,6 +70,8 @@ class PublisherSession:
 
     def __init__(self) -> None:
         self.outbox = SendQueue()
+        self.remembered = MAX_CLOSED_CONVERSATIONS
+        """How many conversations are remembered after they are over, at about 8 KB each."""
         self.last_pong_id = 0
         """The relay has received everything that was sent before the ping of this id."""
         self._records: OrderedDict[str, Record] = OrderedDict()
@@ -84,7 +86,7 @@ class PublisherSession:
         self._unopened: dict[str, Fault] = {}
 
     def record(self, conversation_id: str) -> Record | None:
-        """Return a conversation; the last `MAX_CLOSED_CONVERSATIONS` that are over are remembered."""
+        """Return a conversation; the last `remembered` that are over are known, too."""
         return self._records.get(conversation_id)
 
     def open(self, record: Record, targets: tuple[str, ...], now_us: int) -> None:
@@ -364,7 +366,7 @@ class PublisherSession:
         return self._live.copy()
 
     def _forget(self) -> None:
-        excess = len(self._records) - len(self._unfinished()) - MAX_CLOSED_CONVERSATIONS
+        excess = len(self._records) - len(self._unfinished()) - self.remembered
         over = (record.conversation_id for record in self._records.values() if record.is_over)
         for conversation_id in list(islice(over, max(excess, 0))):
             del self._records[conversation_id]

@@ -24,6 +24,8 @@ from avatar_relay.setting_types import Reader, SettingType
 
 _INJECTED_BY_KUBERNETES = re.compile(r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+MAX_FILE_BYTES = 1 << 20
+"""Size of a file with settings."""
 
 
 def setting(default: Any, kind: SettingType, text: str, *, name: str = "") -> Any:
@@ -215,7 +217,11 @@ def read_value(read: Reader, value: object, origin: str) -> Any:
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file, with or without a byte order mark. Raises `ConfigError`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:  # may be a pipe, or a device without an end
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ConfigError(f"config: {path} is larger than {MAX_FILE_BYTES} bytes")
+        return tomllib.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"config: {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from avatar_relay import wire
 from avatar_relay.desk_settings import MAX_DESK_SETTINGS
 from avatar_relay.device_state import Identify, Restart, Update
-from avatar_relay.limits import MAX_NAMES
+from avatar_relay.limits import MAX_ID_CHARACTERS, MAX_NAMES
 from avatar_relay.media import AS_MOTION_SAYS, Expression, OnPlaying
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import admin_service_pb2 as pb
@@ -207,6 +207,8 @@ class AdminService:
         if len(request.device_ids) > MAX_NAMES:
             text = f"{len(request.device_ids)} devices; at most {MAX_NAMES} are watched by name: name none to watch all"
             raise RequestError(Fault(Reason.MESSAGE_INVALID, text, "device_ids"))
+        if any(len(name) > MAX_ID_CHARACTERS for name in request.device_ids):
+            raise RequestError(Fault(Reason.MESSAGE_INVALID, f"a name has at most {MAX_ID_CHARACTERS} characters", "device_ids"))
         check_reach(*request.device_ids, field="device_ids")
         with self._relay.watch(frozenset(request.device_ids), current_caller().key) as watcher:
             if request.heartbeat:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import assert_never
 
+from avatar_relay.ids import is_valid_id
 from avatar_relay.limits import UNKNOWN_CONVERSATION_HOLD_BYTES
 from avatar_relay.media import AS_MOTION_SAYS, Expression, OnPlaying, TraceContext
 from avatar_relay.publisher import (
@@ -269,6 +270,9 @@ class SpeechPublisher:
         Returns once the conversation is open: its id and its trace's id, empty while tracing is off. Raises `RequestError` if it cannot be
         opened on any device, or the source cannot perform the speech.
         """
+        if not is_valid_id(target):
+            text = f"no device or group of the name {target[:64]!r} is known here; ListDevices lists all"
+            raise RequestError(Fault(Reason.DEVICE_UNKNOWN, text, "target"))
         with ExitStack() as place:
             place.enter_context(self._places.place(owner))
             try:

@@ -100,6 +100,12 @@ def test_a_faulty_file_is_told(tmp_path: Path, text: str, said: str) -> None:
         load("--config", str(file))
 
 
+def test_a_file_without_an_end_is_told() -> None:
+    """It is not read into memory."""
+    with pytest.raises(ConfigError, match="/dev/zero is larger than 1048576 bytes"):
+        load("--config", "/dev/zero")
+
+
 @pytest.mark.parametrize(("name", "text"), [("CHANNELZ", "maybe"), ("MAX_DEVICES", "-1"), ("MAX_DEVICES", "many")])
 def test_a_faulty_environment_is_told(name: str, text: str) -> None:
     """The error names the variable."""

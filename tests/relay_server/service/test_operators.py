@@ -126,6 +126,15 @@ async def test_garbage_is_the_callers_fault(relay: Wired) -> None:
     assert fault_of(caught.value.trailing_metadata()).reason is Reason.MESSAGE_INVALID
 
 
+@pytest.mark.parametrize("names", [["x" * 65], ["lobby"] * 257])
+async def test_watched_names_are_bounded(relay: Wired, names: list[str]) -> None:
+    """By number and by length."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await relay.admin.WatchEvents(pb.WatchEventsRequest(device_ids=names)).read()
+    fault = fault_of(caught.value.trailing_metadata())
+    assert (fault.reason, fault.field) == (Reason.MESSAGE_INVALID, "device_ids")
+
+
 async def test_speak(relay: Wired) -> None:
     """Text or a file is passed to the relay's source; a request with neither is refused."""
     spoken = await relay.admin.Speak(pb.SpeakRequest(target="lobby", text="Hello.", on_playing=media_pb2.ON_PLAYING_QUEUE))

@@ -315,6 +315,18 @@ async def test_a_name_never_leads_out_of_the_folder(name: str, tmp_path: Path) -
     assert not room.audio.asked + room.recording.asked
 
 
+@pytest.mark.parametrize("target", ["", "a/b", "ä", "a\x1b[2J\n", "x" * 60_000])
+async def test_what_is_no_name_is_an_unknown_target(target: str) -> None:
+    """The same answer as for an unknown device; it used to be UNKNOWN, with a traceback in the log for each call."""
+    async with FakeRelay().publisher() as publisher, asyncio.TaskGroup() as tasks:
+        room = Room(publisher, tasks, None, SOUND)
+        with pytest.raises(RequestError) as caught:
+            await room.desk.speak(target, TextSpeech("x"), OnPlaying.QUEUE)
+    assert (caught.value.fault.reason, caught.value.fault.field) == (Reason.DEVICE_UNKNOWN, "target")
+    assert len(caught.value.fault.text) < 200 and caught.value.fault.text.isprintable()
+    assert not room.text.asked
+
+
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     """It leads to a file that is allowed anyway."""
     (tmp_path / "real.wav").touch()

@@ -33,10 +33,11 @@ class CredentialFiles:
         try:
             self._last = self._read()
             self._failure = ""
-        except ConfigError as error:
-            if str(error) != self._failure:  # logged once, not at each attempt
-                logger.warning("the previous one stays in effect: %s", error)
-            self._failure = str(error)
+        except (ConfigError, OSError, MemoryError) as error:
+            text = str(error) or type(error).__name__
+            if text != self._failure:  # logged once, not at each attempt
+                logger.warning("the previous one stays in effect: %s", text)
+            self._failure = text
         return self._last
 
     def _read(self) -> Credentials:

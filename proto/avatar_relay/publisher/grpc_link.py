@@ -120,16 +120,19 @@ class GrpcConnector:
         self._relays = relays
         self._credentials = credentials
         self._token = token
+        self._last_token: str | None = None
+        self._is_stale = False
+        """The last read failed, which has been logged."""
         self._names: dict[str, NameLookup] = {}
         self._limits: dict[str, RequestLimit] = {}
 
     async def open(self) -> GrpcLink:
         """Open a stream on its own channel. Does not raise if the relay is unreachable: the first message does.
 
-        Raises `ConnectionLostError` if the relay's name is not found; a final one if the token cannot be read, or would leave this machine
-        in plaintext.
+        If the token cannot be read, the last one remains in use. Raises `ConnectionLostError` if the relay's name is not found; a final one
+        if there is no token yet, or it would leave this machine in plaintext.
         """
-        address, token = self._relays.address, _read_token(self._token)
+        address, token = self._relays.address, self._current_token()
         if token is not None and self._credentials is None and not is_loopback(host_of(address)):
             raise ConnectionLostError(
                 "tokens are not sent in plaintext: give credentials, such as grpc.ssl_channel_credentials()", final=True
@@ -141,6 +144,17 @@ class GrpcConnector:
         else:
             channel = grpc.aio.secure_channel(target, self._credentials, options)
         return GrpcLink(address, channel, self._limits.setdefault(address, RequestLimit()), token)
+
+    def _current_token(self) -> str | None:
+        try:
+            self._last_token, self._is_stale = _read_token(self._token), False
+        except ConnectionLostError as error:
+            if self._last_token is None:
+                raise
+            if not self._is_stale:
+                logger.warning("the previous token stays in effect: %s", error)
+            self._is_stale = True
+        return self._last_token
 
 
 def _encode(message: FromPublisher | Joined) -> bytes:

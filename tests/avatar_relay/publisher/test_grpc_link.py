@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,7 +30,9 @@ from avatar_relay.messages import (
     ToPublisher,
 )
 from avatar_relay.publisher import ConnectionLostError, Publisher
+from avatar_relay.publisher.grpc_link import GrpcConnector
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.relay_list import RelayList
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2_grpc as services
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, completed, weights
@@ -122,6 +125,24 @@ async def test_another_service_at_the_address_is_said_clearly(monkeypatch: pytes
         async with Publisher.connect(f"127.0.0.1:{port}"):
             pass
     await server.stop(None)
+
+
+async def test_a_token_that_cannot_be_read_on_a_reconnect_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that is being replaced, or a process without descriptors: it must not end the publisher. A later one counts."""
+    file = tmp_path / "token"
+    connector = GrpcConnector(RelayList(("127.0.0.1:1",), lambda: 0.0), None, file)
+    with pytest.raises(ConnectionLostError, match="cannot be read") as caught:
+        await connector.open()
+    assert caught.value.final
+    shown = []
+    for text in ("first-token", None, "", "later-token"):
+        file.unlink(missing_ok=True)
+        if text is not None:
+            file.write_text(text)
+        await (await connector.open()).close()
+        shown.append(connector._last_token)
+    assert shown == ["first-token", "first-token", "first-token", "later-token"]
+    assert [record.levelname for record in caplog.records if "stays in effect" in record.message] == ["WARNING"]
 
 
 def test_grpc_is_imported_only_when_it_is_used() -> None:

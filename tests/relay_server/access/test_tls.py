@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from edge_client.link.credentials import CredentialFiles
 from edge_client.link.retry import RetryDecision, StreamEnd
 from relay_server.access.scopes import Role
 from relay_server.access.tls import HotCertificate, TlsFiles
+from tests.avatar_relay.test_pem import make_pem_files
 from tests.lab.data import PROJECT_ROOT
 from tests.relay_server.access.guarded import Access, Authority, code_of, now_s, over_tls, trusting
 from tests.relay_server.service.wired import Stream, hello
@@ -263,3 +265,66 @@ async def test_an_expired_certificate_on_rotation_is_told_once(tmp_path: Path, c
     hot.warn()
     assert len([record for record in caplog.records if "has expired on" in record.message]) == 2
     assert hot.expires_in_s < 0
+
+
+ROTATED = {
+    "no PEM": ("tls_cert_file", "rubbish", "holds no certificate in PEM"),
+    "empty": ("tls_cert_file", "empty", "is empty"),
+    "DER": ("tls_cert_file", "good.der", "convert it to PEM"),
+    "damaged": ("tls_cert_file", "damaged.pem", "damaged"),
+    "weak": ("tls_cert_file", "weak.pem", "too small"),
+    "another's key": ("tls_key_file", "other.key", "does not belong to"),
+    "an encrypted key": ("tls_key_file", "encrypted.key", "is encrypted"),
+    "no authority": ("ca", "rubbish", "holds no certificate in PEM"),
+}
+
+
+@pytest.fixture(scope="module")
+def pem_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `make_pem_files`."""
+    folder = tmp_path_factory.mktemp("pem")
+    make_pem_files(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_wrong_files_on_rotation_are_told_in_one_line(name: str, pem_files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By both programs; the last good ones stay until there are right ones."""
+    setting, wrong, text = ROTATED[name]
+    good = {"tls_cert_file": "good.pem", "tls_key_file": "good.key", "ca": "authority.pem"}
+    files = {kind: tmp_path / kind for kind in good}
+    for kind, file in good.items():
+        shutil.copy(pem_files / file, files[kind])
+    hot = HotCertificate(TlsFiles(*files.values()), now_s)
+    certificate, key, authority = files.values()
+    device = CredentialFiles(ClientSettings(tls_cert_file=certificate, tls_key_file=key, tls_ca_file=authority), now_s)
+    before = device()
+    caplog.clear()  # it expires in two days
+    shutil.copy(pem_files / wrong, files[setting])
+    assert [hot._latest() for _ in range(3)] == [None] * 3
+    assert [device() for _ in range(3)] == [before] * 3
+    assert len(caplog.records) == 2
+    assert all(text in record.message and "\n" not in record.message and "None" not in record.message for record in caplog.records)
+    shutil.copy(pem_files / good[setting], files[setting])
+    assert hot._latest() is not None
+    assert device() == before
+
+
+def test_a_device_without_memory_keeps_its_credentials(
+    pem_files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading them must not end the thread of its link."""
+    device = CredentialFiles(ClientSettings(tls_ca_file=pem_files / "authority.pem"), now_s)
+    before = device()
+    monkeypatch.setattr(Path, "read_bytes", raising(MemoryError()))
+    assert [device(), device()] == [before] * 2
+    assert len(caplog.records) == 1
+
+
+def raising(error: BaseException) -> Callable[..., bytes]:
+    """A function that raises `error`."""
+
+    def call(*_: object) -> bytes:
+        raise error
+
+    return call

@@ -44,9 +44,7 @@ STRANGER_BUFFER_BYTES = 16 << 10
 """Receive buffer of a connection without an admitted caller. gRPC reads all that has arrived, and frees the memory of a connection that was
 ended late on a busy machine; with the kernel's default, which grows to megabytes, a caller on loopback sends 2 MiB between two sweeps."""
 CALLER_BUFFER_BYTES = 128 << 10
-"""Receive buffer of other connections to begin with; the kernel enlarges it as it is read."""
-SO_BUF_LOCK = 72
-"""Not in `socket`; Linux 5.14 and later."""
+"""Receive buffer of other connections: holds the largest window, 64 KiB, that a connection with a small buffer at its start can have."""
 
 
 def raise_descriptor_limit() -> int:
@@ -177,12 +175,9 @@ class ConnectionWatch:
                     return None
                 if held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     self._listening.add(number)
-                    _narrow(held)  # accepted sockets inherit it
-                    with suppress(OSError):
-                        _unlock(held)
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STRANGER_BUFFER_BYTES)  # accepted sockets inherit it
                     return None
                 host, port = held.getpeername()[:2]
-                _narrow(held)
         except OSError:
             return None
         self._count += 1
@@ -196,9 +191,7 @@ class ConnectionWatch:
             self._narrow.discard(connection)
             if self._seen.get(connection.number) == (connection.inode, connection):
                 with suppress(OSError), _borrowed(connection.number) as held:
-                    _unlock(held)
                     held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CALLER_BUFFER_BYTES)
-                    _unlock(held)
 
     def _end_endpoint(self, endpoint: Endpoint) -> bool:
         """End the connection of an endpoint; False if there is none, or it was ended before."""
@@ -255,21 +248,6 @@ def _borrowed(number: int) -> Iterator[socket.socket]:
         yield held
     finally:
         held.detach()
-
-
-def _narrow(held: socket.socket) -> None:
-    """Fix the receive buffer at that of a stranger, unless the kernel could not enlarge it again."""
-    with suppress(OSError):
-        _unlock(held)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STRANGER_BUFFER_BYTES)
-
-
-def _unlock(held: socket.socket) -> None:
-    """Let the kernel enlarge the receive buffer as it is read. Raises `OSError` before Linux 5.14.
-
-    A listening socket must be unlocked: the window of each connection that it accepts would be limited to 64 KiB for ever.
-    """
-    held.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
 
 
 def _received(connection: Connection) -> int:

@@ -200,8 +200,9 @@ class SimulatedDevice:
     def start(self) -> None:
         """Switch it on, without any earlier state."""
         self.player = InstantPlayer(self.device_id, self._history, self._on_payload)
+        tls = self._credentials().root_certificates is not None
         self.link = DeviceLink(
-            endpoint=Endpoint(self._address, credentials=self._credentials, others=self._others),
+            endpoint=Endpoint(self._address, tls, self._credentials, self._others),
             profile=DeviceProfile(self.device_id, "simulated", 48_000),
             player=self.player,
             clocks=CLOCKS,

@@ -8,8 +8,9 @@ import sys
 
 from tests.lab.attack.insiders import INSIDERS, OTHER
 from tests.lab.attack.strangers import STRANGERS, seen
+from tests.lab.attack.tls import TLS_ATTACKS
 
-RELAY_ATTACKS = STRANGERS | INSIDERS
+RELAY_ATTACKS = STRANGERS | TLS_ATTACKS | INSIDERS
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable
@@ -63,9 +64,13 @@ def message(data: bytes, *, flag: int = 0, size: int | None = None) -> bytes:
 class RawClient:
     """A connection. `taken` holds the received bytes, `closed` whether the other end closed it."""
 
-    def __init__(self, address: str, *, settings: bytes = b"", preface: bool = True, wait_s: float = 2.0) -> None:
+    def __init__(
+        self, address: str, *, settings: bytes = b"", preface: bool = True, wait_s: float = 2.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=wait_s)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket)
         self.taken = bytearray()
         self.closed = False
         self.stream = -1
@@ -117,7 +122,7 @@ class RawClient:
             while data := self.socket.recv(1 << 16):
                 self.taken[:] = data
             self.closed = True
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             pass
         except OSError:
             self.closed = True

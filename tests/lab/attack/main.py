@@ -25,6 +25,7 @@ from tests.lab.attack.bars import Bar, missed, table
 from tests.lab.attack.device_side import DEVICE_ATTACKS, DeviceVerdict, attack_device
 from tests.lab.attack.launch import attacked
 from tests.lab.attack.mix import mixed
+from tests.lab.attack.tls import TLS_ATTACKS, make_certificate
 from tests.lab.attack.victims import Victims, victims
 from tests.lab.programs import python, running
 from tests.lab.tool import add_json_file, command_line, write_json
@@ -104,7 +105,9 @@ async def heaviest(found: Victims) -> int:
 
 async def one(name: str, folder: Path, seconds: float, devices: int) -> Verdict:
     """Run an attack and its control."""
-    async with victims(folder, devices) as found, running("bare", python("tests.lab.attack.bare_server"), folder / "bare.log", {}) as bare:
+    tls = make_certificate(folder) if name in TLS_ATTACKS else None
+    bare_command = [*python("tests.lab.attack.bare_server"), *map(str, tls or ())]
+    async with victims(folder, devices, tls=tls) as found, running("bare", bare_command, folder / "bare.log", {}) as bare:
         bare_address = (await bare.wait_for(r"listening on (\S+)", 30))[1]
         await asyncio.sleep(1.5)
         before, lines = round(found.rss_mib()), len(found.relay.said().splitlines())
@@ -205,7 +208,7 @@ def main() -> int:
 
 
 def _mix(options: argparse.Namespace) -> int:
-    names = [name for name in RELAY_ATTACKS if name.startswith(options.only)]
+    names = [name for name in RELAY_ATTACKS if name.startswith(options.only) and name not in TLS_ATTACKS]
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         found = asyncio.run(mixed(names, Path(folder), options.minutes, options.seconds, options.devices or 20, options.seed))
     print(table(found.bars()), file=sys.stderr, flush=True)

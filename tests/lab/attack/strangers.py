@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,9 @@ def _keep(client: RawClient) -> None:
     client.close()
 
 
-def on_connections(address: str, seconds: float, act: Callable[[RawClient], bool], most: int = 20_000, **how: bytes | bool) -> str:
+def on_connections(
+    address: str, seconds: float, act: Callable[[RawClient], bool], most: int = 20_000, **how: bytes | bool | ssl.SSLContext
+) -> str:
     """Repeatedly connect, and call `act` until it returns False or the relay closes the connection."""
     left, connections, acts = rounds(seconds), 0, 0
     while left() and connections < most:
@@ -119,14 +122,14 @@ def half_sent(method: str, size: int, streams: int, address: str, seconds: float
     return f"{sent >> 20} MiB sent on {streams} streams, {len(rest)} still open"
 
 
-def endless_headers(size: int, count: int, address: str, seconds: float) -> str:
+def endless_headers(size: int, count: int, address: str, seconds: float, tls: ssl.SSLContext | None = None) -> str:
     """On each of `count` connections a header of `size` bytes without its end, sent by turns; ended connections are replaced."""
     left, open_, sent, ended = rounds(seconds), list[tuple[RawClient, Iterator[bytes]]](), 0, 0
     frames = large_headers(1, size)
     while left():
         while len(open_) < count:
             try:
-                client = RawClient(address, wait_s=0.1)
+                client = RawClient(address, wait_s=0.1, tls=tls)
             except OSError:
                 time.sleep(0.01)
                 break
@@ -143,13 +146,14 @@ def endless_headers(size: int, count: int, address: str, seconds: float) -> str:
     return f"{sent >> 20} MiB sent, {ended} connections ended by the relay"
 
 
-def idle(preface: bool, count: int, address: str, seconds: float) -> str:
-    """Idle connections, with or without the preface."""
+def idle(opening: bytes, count: int, address: str, seconds: float) -> str:
+    """Idle connections that only send `opening`."""
     left, open_, refused = rounds(seconds), list[RawClient](), 0
     while left():
         if len(open_) < count:
             try:
-                open_.append(RawClient(address, preface=preface, wait_s=0.5))
+                open_.append(RawClient(address, preface=False, wait_s=0.5))
+                open_[-1].send(opening)
             except OSError:
                 refused += 1
                 time.sleep(0.01)
@@ -163,9 +167,9 @@ def idle(preface: bool, count: int, address: str, seconds: float) -> str:
     return f"{len(open_)} connections, {closed} ended by the relay, {refused} refused"
 
 
-def churn(address: str, seconds: float) -> str:
+def churn(address: str, seconds: float, **how: bool | ssl.SSLContext) -> str:
     """Connections that are closed as soon as they are established."""
-    return on_connections(address, seconds, lambda client: False, most=1 << 30)
+    return on_connections(address, seconds, lambda client: False, most=1 << 30, **how)
 
 
 def flood(kind: int, payload: bytes, read: bool, address: str, seconds: float) -> str:
@@ -223,11 +227,10 @@ def slow_preface(address: str, seconds: float) -> str:
     return f"{len(sockets)} connections"
 
 
-def _headers_without_end(client: RawClient) -> bytes:
+def _headers_without_end(part: bytes, count: int, client: RawClient) -> bytes:
     client.stream += 2
-    return frame(http2.HEADERS, 0, client.stream, header_block(http2.HEALTH)) + b"".join(
-        [frame(http2.CONTINUATION, 0, client.stream, b"\0" * 16_000) for _ in range(10)]
-    )
+    begun = frame(http2.HEADERS, 0, client.stream, header_block(http2.HEALTH)) if client.stream == 1 else b""
+    return begun + frame(http2.CONTINUATION, 0, 1, part) * count
 
 
 def _large_header(size: int) -> Callable[[RawClient], bytes]:
@@ -282,8 +285,8 @@ STRANGERS: dict[str, Attack] = {
     "half-sent Speak, 1,000 streams": partial(half_sent, SPEAK, 8 << 20, 1_000),
     "half-sent Attach": partial(half_sent, http2.ATTACH, 8 << 20, 100),
     "half-sent Publish": partial(half_sent, http2.PUBLISH, 8 << 20, 100),
-    "idle TCP connections": partial(idle, False, 2_000),
-    "idle HTTP/2 connections": partial(idle, True, 2_000),
+    "idle TCP connections": partial(idle, b"", 2_000),
+    "idle HTTP/2 connections": partial(idle, http2.PREFACE + frame(http2.SETTINGS, 0, 0), 2_000),
     "connections come and go": churn,
     "slow prefaces": slow_preface,
     "PING flood": partial(flood, http2.PING, b"12345678", True),
@@ -293,7 +296,8 @@ STRANGERS: dict[str, Attack] = {
     "WINDOW_UPDATE flood": partial(flood, http2.WINDOW_UPDATE, struct.pack(">I", 1), True),
     "PRIORITY flood": partial(on_a_stream, lambda client: frame(http2.PRIORITY, 0, 1, b"\0\0\0\0\1") * 500),
     "empty DATA flood": partial(on_a_stream, lambda client: client.begin(header_block(http2.HEALTH)) + frame(0, 0, client.stream) * 500),
-    "CONTINUATION flood": partial(on_a_stream, _headers_without_end),
+    "CONTINUATION flood": partial(on_a_stream, partial(_headers_without_end, b"\0" * 16_000, 10)),
+    "CONTINUATION flood, empty frames": partial(on_a_stream, partial(_headers_without_end, b"", 5_000)),
     "headers of 16 KB": partial(on_a_stream, _large_header(16 << 10)),
     "headers of 1 MB": partial(on_a_stream, _large_header(1 << 20)),
     "headers of 15 MB without end": partial(endless_headers, 15 << 20, 60),

@@ -75,11 +75,15 @@ class Noticed:
 class Victims:
     """The relay, devices that receive conversations, and one that attaches repeatedly."""
 
-    def __init__(self, relay: Program, address: str, tokens: dict[str, str], devices: list[SimulatedDevice]) -> None:
+    def __init__(
+        self, relay: Program, address: str, tokens: dict[str, str], devices: list[SimulatedDevice], authority: bytes | None
+    ) -> None:
+        """`authority`: its certificate in PEM; None in plaintext."""
         self.relay = relay
         self.address = address
         self.tokens = tokens
         self.devices = devices
+        self.credentials = None if authority is None else grpc.ssl_channel_credentials(authority)
         self.noticed = Noticed()
 
     def begin_phase(self) -> Noticed:
@@ -120,10 +124,16 @@ class Victims:
                 noticed.attach_failed.append(code.code().name if isinstance(error, grpc.RpcError) else type(error).__name__)
             await asyncio.sleep(ATTACH_EVERY_S)
 
+    def _channel(self) -> grpc.aio.Channel:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.address, options=options)
+        return grpc.aio.secure_channel(self.address, self.credentials, options=options)
+
     async def _attach(self) -> None:
         """Attach as a device does: retry immediate failures within the time limit."""
         while True:
-            async with grpc.aio.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            async with self._channel() as channel:
                 call: Any = channel.stream_stream(ATTACH)(metadata=metadata_of(self.tokens[LATE]))
                 try:
                     await call.write(hello(LATE))
@@ -137,22 +147,28 @@ class Victims:
 
 
 @asynccontextmanager
-async def honest_side(folder: Path, devices: int, history: History, *flags: str, tap: Path | None = None) -> AsyncIterator[Victims]:
+async def honest_side(
+    folder: Path, devices: int, history: History, *flags: str, tap: Path | None = None, tls: tuple[Path, Path] | None = None
+) -> AsyncIterator[Victims]:
     """The relay with its devices attached, and no publisher yet.
 
     With `tap`, a tapped relay that writes its figures there, and payloads without stamps; otherwise the age of each payload is recorded.
+    `tls`: certificate, which is its own authority, and key; None: plaintext.
     """
     access, port = folder / "access.json", folder / "port"
     tokens = make_access(access, devices)
     module, environment = ("relay_server", {}) if tap is None else (tapped_relay.__name__, {tapped_relay.TAP: str(tap)})
     command = [*python(module), "--listen", "127.0.0.1:0", "--port-file", str(port), "--access-file", str(access), *flags]
+    if tls is not None:
+        command += ["--tls-cert-file", str(tls[0]), "--tls-key-file", str(tls[1])]
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(running("relay-server", command, folder / "relay.log", environment))
         await relay.wait_for("listening on", 30)
-        found = Victims(relay, f"127.0.0.1:{port.read_text().strip()}", tokens, [])
+        authority = None if tls is None else tls[0].read_bytes()
+        found = Victims(relay, f"127.0.0.1:{port.read_text().strip()}", tokens, [], authority)
         on_payload: Callable[[bytes], None] = found.note if tap is None else lambda data: None
         for number, name in enumerate(names(devices)):
-            shown = partial(Credentials, token=tokens[name])
+            shown = partial(Credentials, authority, token=tokens[name])
             device = SimulatedDevice(name, found.address, history, random.Random(number), on_payload=on_payload, credentials=shown)
             found.devices.append(device)
             stack.push_async_callback(device.kill)
@@ -161,12 +177,14 @@ async def honest_side(folder: Path, devices: int, history: History, *flags: str,
 
 
 @asynccontextmanager
-async def victims(folder: Path, devices: int = 1, *flags: str) -> AsyncIterator[Victims]:
+async def victims(folder: Path, devices: int = 1, *flags: str, tls: tuple[Path, Path] | None = None) -> AsyncIterator[Victims]:
     """The relay, its devices and publishers, running."""
     async with AsyncExitStack() as stack:
         history = stack.enter_context(History())
-        found = await stack.enter_async_context(honest_side(folder, devices, history, *flags))
-        publisher = await stack.enter_async_context(Publisher.connect(found.address, token=found.tokens["honest"]))
+        found = await stack.enter_async_context(honest_side(folder, devices, history, *flags, tls=tls))
+        publisher = await stack.enter_async_context(
+            Publisher.connect(found.address, token=found.tokens["honest"], credentials=found.credentials)
+        )
         for work in (found.speak(publisher), found.attach_again_and_again()):
             stack.callback(asyncio.create_task(work).cancel)
         yield found

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 4.0
 ON_RELAY = [
     *("half-sent ListDevices", "half-sent Attach", "health checks of rubbish", "random bytes", "gzip bombs, health"),
-    *("idle HTTP/2 connections", "rapid reset, Attach", "unknown methods"),
+    *("idle HTTP/2 connections", "rapid reset, Attach", "unknown methods", "headers of 15 MB without end", "TLS handshakes without end"),
     *("open with 590,000 targets", "Speak with 4 MB", "events with reasons of 3 MB", "opens with 250 names of 15 KB"),
     *("1.9 million empty payloads", "half-sent Publish, credentials", "WatchEvents without end", "another tenant's conversation"),
 ]

@@ -69,6 +69,10 @@ FROM_RELAYS = [
     device_pb.AttachResponse(welcome=device_pb.Welcome(session_token=LONG)),
     device_pb.AttachResponse(media=pb.Media(conversation_id="c", payloads=[pb.Payload()] * (limits.MAX_DEVICE_MESSAGE_PAYLOADS + 1))),
     device_pb.AttachResponse(open=weights([f"n{n}" for n in range(1_000)])),
+    device_pb.AttachResponse(open=weights([f"{'n' * 15_000}{n}" for n in range(250)])),
+    device_pb.AttachResponse(interrupt=pb.Interrupt(conversation_id=LONG)),
+    device_pb.AttachResponse(media=pb.Media(conversation_id=LONG, payloads=[pb.Payload(kind=pb.KIND_AUDIO, data=b"ab")])),
+    device_pb.AttachResponse(end=pb.ConversationEnd(conversation_id=LONG)),
 ]
 
 

@@ -224,6 +224,7 @@ async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
     conversation_id = str(getattr(await bench.until_told(ConversationEnd), "conversation_id", ""))
     await bench.tell(PlayerEvent(1, conversation_id, Started()))
     await bench.tell(PlayerEvent(2, conversation_id, Finished(100_000, False, "completed")))
+    assert await bench.run("volume", "lobby", "0.25") == 0
     assert await bench.run("drain", "--grace", "5") == 0
     assert bench.relay.drain_asked.is_set()
     await bench.relay.drain(0)
@@ -233,6 +234,7 @@ async def test_watch_shows_what_happens_and_tells_that_the_relay_ended(
     printed += said.out
     assert said.err.startswith("relayctl: not watching any more (") and said.err.endswith("; trying again\n")
     assert "finished at 0.100 s: completed" in printed
+    assert any("lobby" in line and "volume 0.25 (63%)" in line for line in printed.splitlines()), "not only the command's own answer"
     assert "all published: audio 1, motion 1" in printed
     assert "draining:" in printed
 

@@ -321,8 +321,10 @@ def test_variables_of_opentelemetry_do_not_keep_a_program_from_running(environme
         assert manager.recv(100) == b"READY=1"
     assert relay.stdout is not None and relay.stdout.readline().startswith("listening on ")
     for program in (relay, device):
+        assert program.stderr is not None
+        said = program.stderr.readline() if named else ""  # a thread writes the log: what it has not written yet is lost with the program
         program.kill()
-        _, errors = program.communicate()
+        errors = said + program.communicate()[1]
         assert "Traceback" not in errors
         assert [line for line in errors.splitlines() if "OTEL_" in line or "opentelemetry" in line] == [
             line for line in errors.splitlines() if named and "telemetry is off" in line and named in line

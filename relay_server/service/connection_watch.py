@@ -40,7 +40,7 @@ FOLDER = "/proc/self/fd"
 FILES = 128
 """Descriptors reserved for files, pipes and outgoing connections."""
 
-STRANGER_BUFFER_BYTES = 16 << 10
+STRANGER_BUFFER_BYTES = 4 << 10
 """Receive buffer of a connection without an admitted caller. gRPC reads all that has arrived, and frees the memory of a connection that was
 ended late on a busy machine; with the kernel's default, which grows to megabytes, a caller on loopback sends 2 MiB between two sweeps."""
 CALLER_BUFFER_BYTES = 128 << 10

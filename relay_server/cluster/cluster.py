@@ -12,6 +12,8 @@ from avatar_relay.messages import PublisherHello, Taken
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Take
 from relay_server.cluster.directory import DeviceDirectory, DirectoryWatcher
 from relay_server.cluster.door import DoorPort
+from relay_server.cluster.frames import TUNNEL_VERSION
+from relay_server.cluster.joined import JoinedTunnels
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.passages import DoorPassage, Homes
 from relay_server.cluster.ways import HERE, PassageUser
@@ -30,16 +32,24 @@ class Cluster:
     """A relay's membership in a cluster. Belongs to one event loop. After `start`, `run` must run in a task."""
 
     def __init__(
-        self, relay: Relay, backplane: Backplane, names: ClusterNames, *, now_us: Callable[[], int], random_bytes: Callable[[int], bytes]
+        self,
+        relay: Relay,
+        backplane: Backplane,
+        names: ClusterNames,
+        *,
+        now_us: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        tunnel_version: int = TUNNEL_VERSION,
     ) -> None:
-        """`names.relay` must be unique in the cluster."""
+        """`names.relay` must be unique in the cluster; `tunnel_version` is the newest that this relay supports."""
         self._relay = relay
         self.backplane = backplane
         self.names = names
         self._now_us = now_us
         self.random_bytes = random_bytes
         self.directory = DeviceDirectory(relay, backplane, names, now_us, self._attached_at)
-        self._homes = Homes(relay, backplane, names, now_us)
+        self._joined = JoinedTunnels(backplane, names, tunnel_version)
+        self._homes = Homes(relay, self._joined, now_us)
         self._passages: set[DoorPassage] = set()
         self._operators: Take | None = None
         self._drains = False
@@ -55,6 +65,7 @@ class Cluster:
         await self.backplane.start(self._lost, self._regained)
         self._relay.watchers.add(DirectoryWatcher(self.directory))
         await self.directory.open()
+        await self._joined.open()
         await self._homes.open()
         await self.backplane.subscribe(self.names.publishers(self.names.relay), self._on_publisher)
         await self.backplane.subscribe(self.names.address(self.names.relay), self._on_address)
@@ -73,12 +84,14 @@ class Cluster:
         """Maintain directory and tunnels, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.directory.run())
+            tasks.create_task(self._joined.run())
             tasks.create_task(self._tick())
 
     async def leave(self) -> None:
         """Notify the other relays, and disconnect."""
         with suppress(BackplaneError):
             await self.directory.leave()
+        await self._joined.flush()
         await self.backplane.stop()
 
     def connect_door(self, owner: str) -> DoorPort:
@@ -136,7 +149,7 @@ class Cluster:
 
     async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[DoorPassage, tuple[Taken, ...]]:
         """See `Ways`."""
-        passage = DoorPassage(self.backplane, self.names, home, port, self.random_bytes(12).hex(), self._now_us)
+        passage = DoorPassage(self._joined, home, port, self.random_bytes(12).hex(), self._now_us)
         taken = await passage.open(hello)
         self._passages.add(passage)
         return passage, taken

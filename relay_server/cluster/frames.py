@@ -1,7 +1,8 @@
 """The framing of a tunnel: records cut into numbered messages. Pure.
 
 A tunnel is two byte streams, one in each direction. A message is a number (u64, from 0 without a gap) and a piece of the stream; an empty
-piece is a heartbeat. A record is its size (u32), its kind (u8) and its bytes. All numbers are little-endian.
+piece is a heartbeat. A record is its size (u32), its kind (u8) and its bytes. A joined message holds messages of several tunnels, each
+preceded by the size of the tunnel's id (u8), its own size (u32) and the id. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from avatar_relay.limits import MAX_MESSAGE_BYTES
 
 MAX_PUBLISHED_BYTES = 256 << 10
 """Maximum size of one message; the default limit of NATS is 1 MiB."""
-TUNNEL_VERSION = OLDEST_VERSION = 1
+TUNNEL_VERSION, OLDEST_VERSION = 2, 1
 """The door offers a range of versions; the home answers with the newest that both support, or refuses."""
+JOINED_VERSION = 2
+"""From this version on, the messages of tunnels between the same relays are joined."""
 _NUMBER = struct.Struct("<Q")
 _HEAD = struct.Struct("<IB")
+_PART = struct.Struct("<BI")
 PIECE_BYTES = MAX_PUBLISHED_BYTES - _NUMBER.size
 MAX_RECORD_BYTES = MAX_MESSAGE_BYTES + (64 << 10)
 
@@ -97,3 +101,35 @@ class FrameReader:
             at += size
         self._rest = stream[at:]
         return found
+
+
+def join(messages: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Join messages of tunnels, in their order; each joined message has at most `MAX_PUBLISHED_BYTES`, unless it is a single one."""
+    pieces: list[bytes] = []
+    size = 0
+    for tunnel_id, message in messages:
+        name = tunnel_id.encode()
+        more = _PART.size + len(name) + len(message)
+        if pieces and size + more > MAX_PUBLISHED_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+        pieces += (_PART.pack(len(name), len(message)), name, message)
+        size += more
+    if pieces:
+        yield b"".join(pieces)
+
+
+def parts_in(data: bytes) -> list[tuple[str, bytes]]:
+    """The tunnels and messages in a joined message. Raises `TunnelBrokenError`."""
+    found, at = [], 0
+    try:
+        while at < len(data):
+            name_size, size = _PART.unpack_from(data, at)
+            begin = at + _PART.size + name_size
+            found.append((data[at + _PART.size : begin].decode(), data[begin : begin + size]))
+            at = begin + size
+    except (struct.error, UnicodeDecodeError) as error:
+        raise TunnelBrokenError(f"a joined message of {len(data)} bytes: {error}") from error
+    if at > len(data):
+        raise TunnelBrokenError(f"a joined message of {len(data)} bytes, {at} were expected")
+    return found

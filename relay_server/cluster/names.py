@@ -53,6 +53,10 @@ class ClusterNames:
         """Events for a relay whose caller watches."""
         return f"{self.prefix}.watch.{number}"
 
+    def joined(self, relay: str) -> str:
+        """Joined messages of tunnels, to a relay."""
+        return f"{self.prefix}.joined.{relay.replace('.', '~')}"
+
     def up(self, tunnel: str) -> str:
         """From a tunnel's door to its home."""
         return f"{self.prefix}.up.{tunnel}"

@@ -11,20 +11,29 @@ from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.errors import PeerError
-from avatar_relay.limits import MAX_MESSAGE_BYTES
-from avatar_relay.messages import AtRelay, Opened, PublishedMedia, PublisherHello, PublisherWelcome, PublishOpen, Taken
+from avatar_relay.messages import (
+    AtRelay,
+    Opened,
+    PublishedMedia,
+    PublisherHello,
+    PublisherWelcome,
+    PublishOpen,
+    Taken,
+    ToPublisher,
+)
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import EVERYBODY, Caller
-from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
-from relay_server.cluster.frames import OLDEST_VERSION, TUNNEL_VERSION, RecordKind, TunnelRecord
-from relay_server.cluster.names import ClusterNames
+from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
+from relay_server.cluster.acknowledgements import may_wait, merged
+from relay_server.cluster.frames import JOINED_VERSION, OLDEST_VERSION, RecordKind, TunnelRecord
+from relay_server.cluster.joined import JoinedTunnels
+from relay_server.cluster.paths import OwnSubjects, TunnelPath
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import PassageUser
 from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
-from relay_server.service.calls import parse
-from relay_server.service.publisher import allowed, encode
+from relay_server.service.publisher import allowed, encode, requests_in
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +47,8 @@ TAKEN = b"="
 class DoorPassage:
     """The door's end of a tunnel, for one publisher's stream."""
 
-    def __init__(
-        self, backplane: Backplane, names: ClusterNames, home: str, port: PassageUser, tunnel_id: str, now_us: Callable[[], int]
-    ) -> None:
-        self._backplane = backplane
-        self._names = names
+    def __init__(self, joined: JoinedTunnels, home: str, port: PassageUser, tunnel_id: str, now_us: Callable[[], int]) -> None:
+        self._joined = joined
         self.home = home
         self.devices: set[str] = set()
         """Devices whose conversations were opened through this tunnel."""
@@ -50,18 +56,14 @@ class DoorPassage:
         self._tunnel_id = tunnel_id
         self._waiting: list[TunnelRecord] = []
         self._welcome: asyncio.Future[tuple[Taken, ...]] = asyncio.get_running_loop().create_future()
-        up, down = names.up(tunnel_id), names.down(tunnel_id)
-        self.tunnel = Tunnel(backplane, listen=down, speak=up, take=self._take, ended=self._ended, now_us=now_us)
+        up, down = joined.names.up(tunnel_id), joined.names.down(tunnel_id)
+        path = OwnSubjects(joined.backplane, listen=down, speak=up)
+        self.tunnel = Tunnel(path, take=self._take, ended=self._ended, now_us=now_us)
 
     async def open(self, hello: PublisherHello | None) -> tuple[Taken, ...]:
         """Open the tunnel; return the cursors of the publisher's conversations at the home. Raises `BackplaneError`."""
-        versions = {"version": TUNNEL_VERSION, "oldest": OLDEST_VERSION}
-        asked = {**versions, "tunnel": self._tunnel_id, "door": self._names.relay, "owner": self._port.owner}
         try:
-            await self.tunnel.open()
-            answer = await self._backplane.request(self._names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
-            if not answer.startswith(TAKEN):
-                raise BackplaneError(answer.decode(errors="replace"))
+            await self._open_tunnel(may_join=hello is not None)
             if hello is None:
                 self._welcome.set_result(())
                 return ()
@@ -75,6 +77,26 @@ class DoorPassage:
         except BackplaneError:
             await self.close()
             raise
+
+    async def _open_tunnel(self, *, may_join: bool) -> None:
+        """`may_join` False: a home may stop reading from a publisher without hello (typed by hand), which must not stop other tunnels."""
+        joined = self._joined
+        versions = {"version": joined.tunnel_version if may_join else OLDEST_VERSION, "oldest": OLDEST_VERSION}
+        asked = {**versions, "tunnel": self._tunnel_id, "door": joined.names.relay, "owner": self._port.owner}
+        await self.tunnel.open()
+        path = joined.path(self.home, self._tunnel_id)
+        await path.open(self.tunnel)  # a home that joins may speak before its answer arrives
+        is_joined = False
+        try:
+            answer = await joined.backplane.request(joined.names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
+            if not answer.startswith(TAKEN):
+                raise BackplaneError(answer.decode(errors="replace"))
+            is_joined = answer != TAKEN + b"%d" % OLDEST_VERSION and not self.tunnel.is_over
+        finally:
+            if not is_joined:
+                await path.close()
+        if is_joined:
+            await self.tunnel.take_path(path)
 
     def say(self, message: AtRelay, data: bytes) -> None:
         """See `Passage`."""
@@ -125,14 +147,14 @@ class DoorPassage:
 class HomeEnd:
     """The home's end of a tunnel: a publisher's port, fed from the tunnel."""
 
-    def __init__(
-        self, relay: Relay, backplane: Backplane, names: ClusterNames, tunnel_id: str, owner: str, now_us: Callable[[], int]
-    ) -> None:
+    def __init__(self, relay: Relay, joined: JoinedTunnels, path: TunnelPath, owner: str, now_us: Callable[[], int]) -> None:
         self._relay = relay
-        self._names = names
+        self._joined = joined
         self._port = relay.connect_publisher(owner)
-        up, down = names.up(tunnel_id), names.down(tunnel_id)
-        self.tunnel = Tunnel(backplane, listen=up, speak=down, take=self._take, ended=self._ended, now_us=now_us)
+        self.tunnel = Tunnel(path, take=self._take, ended=self._ended, now_us=now_us)
+        self._collected: list[ToPublisher] = []
+        """The port's messages, not sent yet."""
+        self._due = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -167,21 +189,35 @@ class HomeEnd:
         away = [device_id for device_id in message.targets if not self._relay.has(device_id)]
         if not away or message.held is not None or self._port.publisher is None or self._port.publisher.by_hand:
             return False
-        fault = Fault(Reason.DEVICE_UNKNOWN, f"device {away[0][:64]!r} is not at relay {self._names.relay} any more", "targets")
+        fault = Fault(Reason.DEVICE_UNKNOWN, f"device {away[0][:64]!r} is not at relay {self._joined.names.relay} any more", "targets")
         self._relay.publishers.refuse(self._port, fault, away[0][:64], message.open.conversation_id)
         return True
 
     async def _write(self) -> None:
+        """Send the port's messages. Those that may wait are sent at the next tick, or before another one."""
         port = self._port
-        while (message := port.next()) is not None or not port.ended:
-            if message is None:
-                await port.changed()
-                continue
-            records = [TunnelRecord(RecordKind.RESPONSE, encode(message))]
-            while len(records) < MAX_JOINED_RECORDS and (message := port.next()) is not None:
-                records.append(TunnelRecord(RecordKind.RESPONSE, encode(message)))
-            await self.tunnel.send(records)
+        port.wake = self._collect
+        self._collect()
+        while not port.ended or self._collected:
+            await self._due.wait()
+            self._due.clear()
+            self._collect()
+            collected, self._collected = self._collected, []
+            records = [TunnelRecord(RecordKind.RESPONSE, encode(message)) for message in merged(collected)]
+            for at in range(0, len(records), MAX_JOINED_RECORDS):
+                await self.tunnel.send(records[at : at + MAX_JOINED_RECORDS])
         await self.tunnel.end(port.fault)
+
+    def _collect(self) -> None:
+        """Take the port's messages. Called when it has some, or was ended."""
+        while (message := self._port.next()) is not None:
+            if not self._collected:
+                self._joined.at_tick(self._due.set)
+            self._collected.append(message)
+            if not may_wait(message):
+                self._due.set()
+        if self._port.ended:
+            self._due.set()
 
     def _ended(self, _fault: Fault | None) -> None:
         """The tunnel ended. If it broke, the publisher may still be connected: its state is kept for at least the lease of a device."""
@@ -195,10 +231,10 @@ class HomeEnd:
 class Homes:
     """Accepts the tunnels of other relays' doors."""
 
-    def __init__(self, relay: Relay, backplane: Backplane, names: ClusterNames, now_us: Callable[[], int]) -> None:
+    def __init__(self, relay: Relay, joined: JoinedTunnels, now_us: Callable[[], int]) -> None:
         self._relay = relay
-        self._backplane = backplane
-        self._names = names
+        self._joined = joined
+        self._backplane, self._names = joined.backplane, joined.names
         self._now_us = now_us
         self._ends: set[HomeEnd] = set()
 
@@ -223,36 +259,42 @@ class Homes:
         asked = _read(data)
         if asked is None:
             return f"relay {self._names.relay} cannot read the opening of a tunnel"
-        version = spoken_version(asked.get("version"), asked.get("oldest"))
+        newest, door, tunnel_id = self._joined.tunnel_version, str(asked.get("door"))[:64], str(asked.get("tunnel"))
+        version = spoken_version(asked.get("version"), asked.get("oldest"), newest)
         if version is None:
-            door, theirs = str(asked.get("door"))[:64], str(asked.get("version"))[:16]
-            return f"relay {self._names.relay} speaks version {TUNNEL_VERSION} of the tunnel, and relay {door} version {theirs}"
-        end = HomeEnd(self._relay, self._backplane, self._names, str(asked.get("tunnel")), str(asked.get("owner")), self._now_us)
+            theirs = str(asked.get("version"))[:16]
+            return f"relay {self._names.relay} speaks version {newest} of the tunnel, and relay {door} version {theirs}"
+        path: TunnelPath = self._joined.path(door, tunnel_id)
+        if version < JOINED_VERSION:
+            path = OwnSubjects(self._backplane, listen=self._names.up(tunnel_id), speak=self._names.down(tunnel_id))
+        end = HomeEnd(self._relay, self._joined, path, str(asked.get("owner")), self._now_us)
         await end.open()
         self._ends.add(end)
         return f"{TAKEN.decode()}{version}"
 
 
-def spoken_version(newest: object, oldest: object) -> int | None:
+def spoken_version(newest: object, oldest: object, newest_here: int) -> int | None:
     """The tunnel version for a door that supports `oldest` to `newest`; `oldest` None: only `newest`. None if none is supported here."""
     oldest = newest if oldest is None else oldest
-    if not isinstance(newest, int) or not isinstance(oldest, int) or oldest > TUNNEL_VERSION or newest < OLDEST_VERSION:
+    if not isinstance(newest, int) or not isinstance(oldest, int) or oldest > newest_here or newest < OLDEST_VERSION:
         return None
-    return min(newest, TUNNEL_VERSION)
+    return min(newest, newest_here)
 
 
-def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest, bytes]]:
-    """The requests in a publisher's message, each with its own bytes. Raises `FaultError` if it ends the stream."""
-    if len(data) > wire.UNCOUNTED_BYTES:
-        wire.check_entries(data)
-    return wire.requests_in(parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES), data)
+def requests_of(data: bytes) -> Sequence[tuple[pb.PublishRequest | PublishedMedia, bytes]]:
+    """The requests in a publisher's message, each with its own bytes; usual media is read already. Raises `FaultError` if it ends the
+    stream."""
+    media = wire.live_media_in(data)
+    return requests_in(data) if media is None else ((media, data),)
 
 
-def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest, data: bytes) -> AtRelay | None:
+def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest | PublishedMedia, data: bytes) -> AtRelay | None:
     """The message in a request, if its caller is permitted to send it; None if it was refused in-band, or is unknown.
 
     Raises `FaultError` if it ends the stream.
     """
+    if isinstance(request, PublishedMedia):
+        return request
     try:
         message = wire.publish_request_from_wire(request, data)
     except wire.WireError as error:

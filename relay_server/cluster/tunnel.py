@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -12,9 +11,10 @@ from google.rpc import status_pb2
 
 from avatar_relay import wire
 from avatar_relay.reasons import Fault, Reason
-from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Subscription
+from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.frames import FrameReader, FrameWriter, RecordKind, TunnelBrokenError, TunnelRecord
 from relay_server.cluster.members import BEAT_US, SILENCE_US
+from relay_server.cluster.paths import TunnelPath
 
 logger = logging.getLogger(__name__)
 
@@ -27,33 +27,25 @@ class Tunnel:
     If the tunnel breaks, the fault is MOVED: the peer may reconnect at once, and finds its devices again.
     """
 
-    def __init__(
-        self,
-        backplane: Backplane,
-        *,
-        listen: str,
-        speak: str,
-        take: TakeRecord,
-        ended: Callable[[Fault | None], None],
-        now_us: Callable[[], int],
-    ) -> None:
-        self._backplane = backplane
-        self._listen = listen
-        self._speak = speak
+    def __init__(self, path: TunnelPath, *, take: TakeRecord, ended: Callable[[Fault | None], None], now_us: Callable[[], int]) -> None:
+        self._path = path
         self._take = take
         self._ended = ended
         self._now_us = now_us
         self._writer, self._reader = FrameWriter(), FrameReader()
-        self._subscription: Subscription | None = None
-        self._sending = asyncio.Lock()
         self._heard_us = self._said_us = now_us()
         self.is_over = False
         self.broke = False
         """The tunnel is over without an end record from the other end."""
 
     async def open(self) -> None:
-        """Subscribe. Raises `BackplaneError`."""
-        self._subscription = await self._backplane.subscribe(self._listen, self._on_message)
+        """Listen. Raises `BackplaneError`."""
+        await self._path.open(self)
+
+    async def take_path(self, path: TunnelPath) -> None:
+        """Send on another path, which is open already, and listen on it alone."""
+        before, self._path = self._path, path
+        await before.close()
 
     async def send(self, records: Sequence[TunnelRecord]) -> None:
         """Send records, in one message if they fit; a heartbeat if there are none. Ignored after the end."""
@@ -62,9 +54,7 @@ class Tunnel:
         self._said_us = self._now_us()
         messages = list(self._writer.messages(records))  # numbered before anything is awaited
         try:
-            async with self._sending:  # in the order of their numbers
-                for message in messages:
-                    await self._backplane.publish(self._speak, message)
+            await self._path.publish(messages)
         except BackplaneError as error:
             await self.cut(f"the backplane failed: {error}")
 
@@ -89,16 +79,16 @@ class Tunnel:
             return
         data = b"" if fault is None else wire.fault_to_status(fault).SerializeToString()
         with suppress(BackplaneError):  # not behind a `send` that is stuck
-            for message in self._writer.messages([TunnelRecord(RecordKind.END, data)]):
-                await self._backplane.publish(self._speak, message)
+            await self._path.publish(list(self._writer.messages([TunnelRecord(RecordKind.END, data)])), last=True)
         await self._over(fault)
 
-    async def _on_message(self, message: BackplaneMessage) -> None:
+    async def hear(self, message: bytes) -> None:
+        """See `PathUser`."""
         if self.is_over:
             return
         self._heard_us = self._now_us()
         try:
-            for record in self._reader.records(message.data):
+            for record in self._reader.records(message):
                 if record.kind is RecordKind.END:
                     await self._over(_fault_in(record.data))
                     return
@@ -113,8 +103,7 @@ class Tunnel:
         if not self.is_over:
             self.is_over = True
             self._ended(fault)
-            if self._subscription is not None:
-                await self._subscription.end()
+            await self._path.close()
 
 
 def moved(why: str) -> Fault:

@@ -1,8 +1,9 @@
 """Seeded random schedules for two or three relays: as in `schedule`, and relays are killed, drained, partitioned and disconnected.
 
 Real relays, doors, homes, tunnels and claims; the real library and player; messages are encoded where they cross processes; an in-memory
-backplane with delays, losses and partitions; an event loop with virtual time. Clients connect to any relay, stay, and change relays. What a
-client sent on a stream that it gave up may arrive seconds later, when it has a new stream; no client may be replaced by itself.
+backplane with delays, losses and partitions; an event loop with virtual time. A relay that starts may be of the version before. Clients
+connect to any relay, stay, and change relays. What a client sent on a stream that it gave up may arrive seconds later, when it has a new
+stream; no client may be replaced by itself.
 Finally all faults are removed, all conversations are ended, and must finish: `schedule.judge_what_was` has the conditions that must hold.
 """
 
@@ -23,6 +24,7 @@ from avatar_relay.reasons import Reason
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.access.caller import EVERYBODY
 from relay_server.cluster.door import DoorPort
+from relay_server.cluster.frames import OLDEST_VERSION, TUNNEL_VERSION
 from relay_server.cluster.passages import admitted, requests_of
 from relay_server.core.device_outbox import MediaMessage
 from relay_server.service.device import encode
@@ -69,6 +71,7 @@ class ClusterSchedule:
         """Publishers send to all `devices`."""
         self.chance = random.Random(seed)
         self.numbers = itertools.count(1)
+        self._versions = random.Random(seed)
         self.bus = MemoryBus(seed)
         self.bus.delay_s = (0.0, self.chance.choice((0.0, 0.002, 0.02)))
         self.nodes: dict[str, Node] = {}
@@ -211,7 +214,7 @@ class ClusterSchedule:
         self.bus.lost_share = 0.0
 
     async def _start(self, name: str) -> None:
-        node = Node(name, self.bus, self.clock, self.numbers)
+        node = Node(name, self.bus, self.clock, self.numbers, self._versions.randint(OLDEST_VERSION, TUNNEL_VERSION))
         await node.start()
         self.nodes[name] = node
 

@@ -20,7 +20,7 @@ from tests.races.schedule import NO_TIMEOUTS
 class Node:
     """A relay, from one start to its end."""
 
-    def __init__(self, name: str, bus: MemoryBus, clock: Callable[[], int], numbers: Iterator[int]) -> None:
+    def __init__(self, name: str, bus: MemoryBus, clock: Callable[[], int], numbers: Iterator[int], tunnel_version: int) -> None:
         """`numbers`: never twice the same; they stand for random bytes."""
         self.name = name
         self.alive = True
@@ -41,6 +41,7 @@ class Node:
             ClusterNames("races", name),
             now_us=clock,
             random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
+            tunnel_version=tunnel_version,
         )
         self._tasks: list[asyncio.Task[None]] = []
 

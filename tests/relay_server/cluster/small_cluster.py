@@ -16,6 +16,7 @@ from avatar_relay.publisher.grpc_link import GrpcConnector
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.relay_list import RelayList
 from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.frames import TUNNEL_VERSION
 from relay_server.cluster.names import ClusterNames
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
@@ -64,8 +65,10 @@ class SmallCluster:
 
 
 @asynccontextmanager
-async def small_cluster(seed: int = 1, *, access_of_a: Path | None = None, **groups: tuple[str, ...]) -> AsyncIterator[SmallCluster]:
-    """Yield the relays, joined and listening; `a` has an access file if one is given."""
+async def small_cluster(
+    seed: int = 1, *, access_of_a: Path | None = None, earlier: str = "", **groups: tuple[str, ...]
+) -> AsyncIterator[SmallCluster]:
+    """Yield the relays, joined and listening; `a` has an access file if one is given, and the relay `earlier` is of the version before."""
     bus = MemoryBus(seed)
     cluster = SmallCluster(bus, {}, {})
     async with AsyncExitStack() as stack:
@@ -78,7 +81,9 @@ async def small_cluster(seed: int = 1, *, access_of_a: Path | None = None, **gro
                 encode=wire.encode_payload,
                 publisher_token=lambda key: f"token-of-{key}",
             )
-            part = Cluster(relay, bus.node(name), ClusterNames("test", name), now_us=boot_time_us, random_bytes=os.urandom)
+            version = TUNNEL_VERSION - (name == earlier)
+            names = ClusterNames("test", name)
+            part = Cluster(relay, bus.node(name), names, now_us=boot_time_us, random_bytes=os.urandom, tunnel_version=version)
             _, cluster.addresses[name] = await stack.enter_async_context(serving(relay, Mute(), cluster=part))
             cluster.relays[name] = relay
         yield cluster

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay_server.cluster.frames import PIECE_BYTES, FrameReader, FrameWriter, RecordKind, TunnelBrokenError, TunnelRecord
+from relay_server.cluster.frames import (
+    MAX_PUBLISHED_BYTES,
+    PIECE_BYTES,
+    FrameReader,
+    FrameWriter,
+    RecordKind,
+    TunnelBrokenError,
+    TunnelRecord,
+    join,
+    parts_in,
+)
 
 RECORDS = st.lists(st.builds(TunnelRecord, st.sampled_from(RecordKind), st.binary(max_size=200)), max_size=5)
 
@@ -54,3 +66,32 @@ def test_what_is_no_message_breaks_the_tunnel(data: bytes) -> None:
     except TunnelBrokenError:
         return
     assert data[:8] == bytes(8)
+
+
+@given(st.lists(st.tuples(st.text("0123456789abcdef", max_size=24), st.binary(max_size=MAX_PUBLISHED_BYTES // 3)), max_size=9))
+def test_joined_messages_come_apart_in_their_order(messages: list[tuple[str, bytes]]) -> None:
+    """As few as the limit permits."""
+    joined = list(join(messages))
+    assert [part for message in joined for part in parts_in(message)] == messages
+    assert all(len(message) <= MAX_PUBLISHED_BYTES for message in joined)
+    assert all(len(one) + len(following) > MAX_PUBLISHED_BYTES for one, following in pairwise(joined))
+
+
+def test_a_message_of_the_largest_size_is_joined_with_none() -> None:
+    """It is sent nevertheless."""
+    largest = bytes(MAX_PUBLISHED_BYTES)
+    assert [parts_in(message) for message in join([("a", b"x"), ("b", largest), ("c", b"y")])] == [
+        [("a", b"x")],
+        [("b", largest)],
+        [("c", b"y")],
+    ]
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_joined_message_is_refused(data: bytes) -> None:
+    """Other input raises no other error."""
+    try:
+        parts = parts_in(data)
+    except TunnelBrokenError:
+        return
+    assert b"".join(join(parts)) == data

@@ -34,6 +34,7 @@ from avatar_relay.messages import (
     UnknownEvent,
 )
 from avatar_relay.reasons import Fault, Reason
+from avatar_relay.wire.media_route import conversation_of_media
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.barriers import Barriers
 from relay_server.cluster.openings import Openings
@@ -116,6 +117,18 @@ class DoorPort(Port[ToPublisher]):
                 pass
             case _:
                 await self.say(self._routes.get(message.conversation_id, self._by_hand_at), message, data)
+
+    def forward(self, data: bytes) -> bool:
+        """Forward media whose devices are all elsewhere, unread; returns False if the message must be read here. Raises `PeerError`."""
+        self.check_open()
+        conversation_id = conversation_of_media(data)
+        passages = [self._passages.get(home) for home in self._routes.get(conversation_id, (HERE,))]
+        if None in passages or self._hello is None or self._openings.has(conversation_id):
+            return False
+        for passage in passages:
+            assert passage is not None
+            passage.forward(data)
+        return True
 
     async def _set_volume(self, message: DeviceVolume, data: bytes) -> None:
         try:

@@ -65,7 +65,7 @@ class Openings:
         self._door = door
         self._ways = ways
         self._waiting = WaitingOpens(door, self._try)
-        self.keeps, self.close = self._waiting.keeps, self._waiting.close
+        self.has, self.keeps, self.close = self._waiting.has, self._waiting.keeps, self._waiting.close
         self.refused, self.answered = self._waiting.refused, self._waiting.answered
 
     async def open(self, message: PublishOpen, *, greeted: bool) -> None:

@@ -106,6 +106,10 @@ class DoorPassage:
         is_part = isinstance(message, PublishOpen) and message.is_part
         self._waiting.append(TunnelRecord(RecordKind.PART_OPEN if is_part else RecordKind.REQUEST, data))
 
+    def forward(self, data: bytes) -> None:
+        """See `Passage`."""
+        self._waiting.append(TunnelRecord(RecordKind.REQUEST, data))
+
     def say_all(self) -> None:
         """See `Passage`."""
         self._waiting.append(TunnelRecord(RecordKind.SAID_ALL, b""))

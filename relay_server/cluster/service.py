@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from relay_server.access.caller import current_caller
+from relay_server.access.caller import Caller, current_caller
 from relay_server.cluster.cluster import Cluster
+from relay_server.cluster.door import DoorPort
 from relay_server.cluster.passages import admitted, requests_of
 from relay_server.connections.relay import Relay
 from relay_server.rpc_errors import Context
@@ -24,16 +25,24 @@ class DoorService(PublisherService):
         """See `PublisherService`."""
         relay, caller = self._relay, current_caller()
         port = self._cluster.connect_door(caller.key)
-
-        async def take(data: bytes) -> None:
-            for request, its_data in requests_of(data):
-                if (message := admitted(relay, port.local, caller, request, its_data)) is not None:
-                    await port.send(message, its_data)
-            await port.flush()
-
         try:
             await carry(
-                context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=partial(relay.stream_failed, LEG)
+                context,
+                port,
+                self._watch,
+                take=partial(take, relay, port, caller),
+                encode=encode,
+                said_all=port.finish_sending,
+                failed=partial(relay.stream_failed, LEG),
             )
         finally:
             await port.close_passages()
+
+
+async def take(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> None:
+    """Handle a publisher's message. Raises `PeerError` if it ends the stream."""
+    if not port.forward(data):
+        for request, its_data in requests_of(data):
+            if (message := admitted(relay, port.local, caller, request, its_data)) is not None:
+                await port.send(message, its_data)
+    await port.flush()

@@ -37,6 +37,10 @@ class Passage(Protocol):
         """Queue a message for the next `flush`; `data` are its bytes, empty if it was created or changed here."""
         ...
 
+    def forward(self, data: bytes) -> None:
+        """Queue a message in its own bytes for the next `flush`."""
+        ...
+
     async def flush(self) -> None:
         """Send the queued messages, in one message if they fit."""
         ...

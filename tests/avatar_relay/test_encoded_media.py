@@ -17,6 +17,7 @@ from avatar_relay.messages import Joined, Media, PublishedMedia
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as media_pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
+from avatar_relay.wire.media_route import conversation_of_media
 
 PAYLOADS = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 3_000)), min_size=1, max_size=12)
 
@@ -114,6 +115,7 @@ def check_same(data: bytes) -> bool:
     assert (quick.encoded.data, quick.encoded.counts) == (slow.encoded.data, slow.encoded.counts)
     assert (quick.conversation_id, quick.columns, quick.one_by_one()) == (slow.conversation_id, slow.columns, slow.one_by_one())
     assert quick.encoded.entries(quick.columns[0].kind) == slow.encoded.entries(quick.columns[0].kind)
+    assert conversation_of_media(data) == slow.conversation_id
     return True
 
 
@@ -198,6 +200,23 @@ UNUSUAL: dict[str, bytes] = {
     "an endless length": b"\x1a\xff\xff\xff" + encoded("c1", **PAYLOAD)[3:],
     "a long number": encoded("c1", **PAYLOAD).replace(b"\x10\xac\x02", b"\x10" + b"\xff" * 12),
 }
+
+
+def test_the_conversation_of_media_is_read_alone() -> None:
+    """Also of media that only protobuf reads; empty if there is none."""
+    found = {name: conversation_of_media(data) for name, data in UNUSUAL.items()}
+    assert found["both kinds"] == found["a negative position"] == "c1"
+    none = (
+        "nothing",
+        "another message",
+        "no conversation",
+        "a long name",
+        "a name that is not text",
+        "an endless number",
+        "an endless length",
+    )
+    assert {name: found[name] for name in none} == dict.fromkeys(none, "")
+    assert conversation_of_media(UNUSUAL["both kinds"] * 2) == ""
 
 
 @pytest.mark.parametrize("name", UNUSUAL)

@@ -35,6 +35,7 @@ from avatar_relay.sound.wav import WavReader
 from avatar_relay.v1 import device_service_pb2 as device
 from avatar_relay.v1 import media_pb2
 from avatar_relay.v1 import publisher_service_pb2 as backend
+from avatar_relay.wire.media_route import conversation_of_media
 from edge_client.audio.decoders import make_decoder
 from edge_client.config import load_config as load_edge_config
 from edge_client.errors import EdgeError
@@ -142,7 +143,9 @@ def _as(type_: Any, decode: Callable[[Any], object]) -> Callable[[bytes], object
 
 def _published(data: bytes) -> None:
     """Parse as the relay does; media forwarded unchanged must have the same meaning for a device."""
+    conversation_id = conversation_of_media(data)
     if (live := wire.live_media_in(data)) is not None:
+        assert live.conversation_id == conversation_id
         assert live.columns == getattr(wire.publish_request_from_wire(backend.PublishRequest.FromString(data), data), "columns", None)
     if joined := wire.joined_data_in(data):
         assert list(backend.PublishRequest.FromString(data).joined.requests) == [backend.PublishRequest.FromString(one) for one in joined]

@@ -25,7 +25,7 @@ from avatar_relay.v1 import device_service_pb2 as device_pb
 from relay_server.access.caller import EVERYBODY
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.frames import OLDEST_VERSION, TUNNEL_VERSION
-from relay_server.cluster.passages import admitted, requests_of
+from relay_server.cluster.service import take
 from relay_server.core.device_outbox import MediaMessage
 from relay_server.service.device import encode
 from tests.lab.memory_backplane import MemoryBus
@@ -288,13 +288,10 @@ class ClusterSchedule:
             try:
                 while leg.up:
                     message: Any = leg.up.popleft()
-                    if not isinstance(port, DoorPort):
+                    if isinstance(port, DoorPort):
+                        await take(node.relay, port, EVERYBODY, wire.publish_request_to_wire(message).SerializeToString())
+                    else:
                         await port.send(message)
-                        continue
-                    for request, data in requests_of(wire.publish_request_to_wire(message).SerializeToString()):
-                        if (said := admitted(node.relay, port.local, EVERYBODY, request, data)) is not None:
-                            await port.send(said, data)
-                    await port.flush()
             except PeerError as error:
                 port.end(error.fault)
                 return

@@ -8,11 +8,13 @@ from collections import Counter
 import pytest
 
 from avatar_relay import wire
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, Payload
 from avatar_relay.messages import (
     AtRelay,
+    ConversationEnd,
     ConversationError,
     Interrupt,
+    Media,
     Opened,
     Ping,
     Pong,
@@ -35,6 +37,7 @@ class FakePassage:
 
     def __init__(self, home: str, ways: SlowWays, port: PassageUser) -> None:
         self.said: list[AtRelay] = []
+        self.forwarded: list[bytes] = []
         self._home, self._ways, self._port = home, ways, port
 
     def say(self, message: AtRelay, data: bytes) -> None:
@@ -48,6 +51,10 @@ class FakePassage:
                 self._port.hear(self._home, ConversationError(conversation_id, Fault(Reason.DEVICE_UNKNOWN, "moved")))
             else:
                 self._port.hear(self._home, Opened(conversation_id, message.targets))
+
+    def forward(self, data: bytes) -> None:
+        """See `Passage`."""
+        self.forwarded.append(data)
 
     async def flush(self) -> None:
         """See `Passage`."""
@@ -161,6 +168,23 @@ async def test_a_device_that_moves_before_the_opening_is_looked_for_again() -> N
         opening("c1", "lobby"),
         Interrupt("c1"),
     ]
+
+
+async def test_media_for_other_relays_is_forwarded_unread() -> None:
+    """In its own bytes, once its conversation is open; what follows an opening under way, or is for this relay, is read here."""
+    ways = SlowWays()
+    payload = Payload(kind=Kind.AUDIO, seq=1, data=b"sound", duration_us=20_000)
+    said = {cid: wire.publish_request_to_wire(Media(cid, (payload,))).SerializeToString() for cid in ("c0", "elsewhere")}
+    end = wire.publish_request_to_wire(ConversationEnd("c0", 1, 0)).SerializeToString()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        await door.send(opening("c0", "d0"))
+        assert not door.forward(said["c0"])
+        ways.answers.set()
+        assert await door.receive() == Opened("c0", ("d0",))
+        await asyncio.sleep(0)
+    assert [door.forward(data) for data in (said["c0"], said["elsewhere"], end, b"")] == [True, False, False, False]
+    assert ways.passages["b"].forwarded == [said["c0"]]
 
 
 async def test_a_device_that_is_never_found_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

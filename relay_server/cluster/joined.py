@@ -63,7 +63,9 @@ class JoinedTunnels:
                     for message in join(entries):
                         await self.backplane.publish(self.names.joined(relay), message)
                 except BackplaneError as error:
-                    await self._cut({tunnel_id for tunnel_id, _ in entries}, f"the backplane failed: {error}")
+                    for tunnel_id in dict.fromkeys(tunnel_id for tunnel_id, _ in entries):
+                        if (user := self._users.get(tunnel_id)) is not None:
+                            await user.cut(f"the backplane failed: {error}")
 
     def listen(self, tunnel_id: str, user: PathUser) -> None:
         """`user` hears the messages of a tunnel."""
@@ -103,11 +105,6 @@ class JoinedTunnels:
         for tunnel_id, part in parts:
             if (user := self._users.get(tunnel_id)) is not None:
                 await user.hear(part)
-
-    async def _cut(self, tunnel_ids: set[str], why: str) -> None:
-        for tunnel_id in sorted(tunnel_ids):
-            if (user := self._users.get(tunnel_id)) is not None:
-                await user.cut(why)
 
 
 class JoinedPath:

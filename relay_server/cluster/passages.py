@@ -11,6 +11,7 @@ from typing import Any
 
 from avatar_relay import wire
 from avatar_relay.errors import PeerError
+from avatar_relay.ids import is_valid_id
 from avatar_relay.messages import (
     AtRelay,
     Opened,
@@ -263,7 +264,7 @@ class Homes:
         asked = _read(data)
         if asked is None:
             return f"relay {self._names.relay} cannot read the opening of a tunnel"
-        newest, door, tunnel_id = self._joined.tunnel_version, str(asked.get("door"))[:64], str(asked.get("tunnel"))
+        newest, door, tunnel_id = self._joined.tunnel_version, asked["door"], asked["tunnel"]
         version = spoken_version(asked.get("version"), asked.get("oldest"), newest)
         if version is None:
             theirs = str(asked.get("version"))[:16]
@@ -314,4 +315,5 @@ def _read(data: bytes) -> dict[str, Any] | None:
         asked = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return asked if isinstance(asked, dict) else None
+    is_named = isinstance(asked, dict) and all(isinstance(name := asked.get(key), str) and is_valid_id(name) for key in ("tunnel", "door"))
+    return asked if is_named else None

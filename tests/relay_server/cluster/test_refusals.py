@@ -36,7 +36,8 @@ async def test_an_unknown_version_of_the_tunnel_is_refused_by_name() -> None:
         assert answer.decode() == f"relay a speaks version {TUNNEL_VERSION} of the tunnel, and relay new-relay version {TUNNEL_VERSION + 1}"
         answer = await stranger.request("test.tunnel.a", json.dumps(asked | {"oldest": TUNNEL_VERSION}).encode(), 1.0)
         assert answer == b"=%d" % TUNNEL_VERSION
-        assert await stranger.request("test.tunnel.a", b"\xff[", 1.0) == b"relay a cannot read the opening of a tunnel"
+        for unreadable in (b"\xff[", *(json.dumps(asked | {name: "\ud800" * 300}).encode() for name in ("tunnel", "door"))):
+            assert await stranger.request("test.tunnel.a", unreadable, 1.0) == b"relay a cannot read the opening of a tunnel"
 
 
 async def test_unknown_devices_are_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from avatar_relay.errors import PeerError
@@ -56,6 +56,13 @@ class PublisherPort(Port[ToPublisher]):
                 await self.room.wait()
                 self.check_open()
         self._publishers.take(self, message)
+
+    def send_media(self, media: PublishedMedia) -> Awaitable[None] | None:
+        """Like `send`, but returns None if the message is handled already: only media of a stream without hello may have to wait."""
+        if self.fault is not None or self.publisher is None or self.publisher.by_hand:
+            return self.send(media)
+        self._publishers.take(self, media)
+        return None
 
     def next(self) -> ToPublisher | None:
         """See `Port`."""

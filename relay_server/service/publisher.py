@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -41,10 +41,11 @@ class PublisherService:
         relay, caller = self._relay, current_caller()
         port = relay.connect_publisher(caller.key)
 
-        async def take(data: bytes) -> None:
-            if (media := wire.live_media_in(data)) is not None:
-                await port.send(media)
-                return
+        def take(data: bytes) -> Awaitable[None] | None:
+            media = wire.live_media_in(data)
+            return take_requests(data) if media is None else port.send_media(media)
+
+        async def take_requests(data: bytes) -> None:
             for request, its_data in requests_in(data):
                 if isinstance(request, PublishedMedia):
                     await port.send(request)

@@ -25,6 +25,9 @@ CANCELLATION_SHOWS_WITHIN_S = 0.1
 """grpc.aio also returns EOF if the peer cancelled or vanished; the handler, and the reader with it, is then cancelled shortly after.
 A stream that still runs after this time was half-closed properly."""
 
+Take = Callable[[bytes], Awaitable[None] | None]
+"""Handles a message; returns what must be awaited before the next is read, or None: a coroutine for each message is expensive."""
+
 
 async def _read(context: Context) -> Any:
     return await context.read()
@@ -39,14 +42,14 @@ async def carry(
     port: Port[Any],
     watch: WriteWatch,
     *,
-    take: Callable[[bytes], Awaitable[None]],
+    take: Take,
     encode: Callable[[Any], bytes],
     said_all: Callable[[], None],
     failed: Callable[[Fault], None],
 ) -> None:
     """Carry a stream until the peer or the relay ends it.
 
-    `take` handles each message and raises `PeerError` if it ends the stream; `encode` encodes the port's messages;
+    `take` raises `PeerError` if the message ends the stream; `encode` encodes the port's messages;
     `said_all` is called when the peer half-closes the stream; `failed` is called with the fault that ended the stream;
     `watch` is shared by streams.
     Cancellation (the peer is gone) is propagated. If the peer reads nothing for `WRITES_WITHIN_S` to 1.5 times that,
@@ -143,7 +146,7 @@ class _Reader:
     its RPC, and the task with it.
     """
 
-    def __init__(self, context: Context, port: Port[Any], take: Callable[[bytes], Awaitable[None]], said_all: Callable[[], None]) -> None:
+    def __init__(self, context: Context, port: Port[Any], take: Take, said_all: Callable[[], None]) -> None:
         self._context = context
         self._port = port
         self._take = take
@@ -171,7 +174,8 @@ class _Reader:
                     await asyncio.sleep(CANCELLATION_SHOWS_WITHIN_S)
                     self._said_all()
                     return
-                await self._take(data)
+                if (taking := self._take(data)) is not None:
+                    await taking
                 self._reads = self._operations.begins = True
                 data = await self._context.read()
         except PeerError as error:

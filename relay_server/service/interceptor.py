@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from functools import partial
 from traceback import clear_frames
@@ -29,6 +29,7 @@ from relay_server.service.streams import FIRST_READ
 
 COLLECT_AFTER_S = 0.01
 """Time from a call with too much metadata until its garbage is collected: others may arrive within it."""
+MAX_UNCOLLECTED_BYTES = 4 << 20
 CLOSES_WITHIN_S = 1.0
 """Time in which gRPC cancels the RPCs of a connection that was shut down."""
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
@@ -50,18 +51,19 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._reader = reader
         self._watch = watch
         self._collecting: asyncio.TimerHandle | None = None
+        self._uncollected_bytes = 0
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
         """Return the handler of an RPC, wrapped in admission. Calls of unknown methods are counted too."""
         handler = await continuation(details)
-        method, metadata_bytes = details.method, sum([len(key) + len(value) for key, value in details.invocation_metadata or ()])
+        method, metadata_bytes = details.method, _size(details.invocation_metadata or ())
 
         async def call(_requests: object, context: Context) -> None:
             if not self._watch.begin(context.peer(), metadata_bytes):
                 if metadata_bytes > MAX_METADATA_BYTES:
-                    self._collect_soon()
+                    self._collect(metadata_bytes)
                 await until_cancelled(CLOSES_WITHIN_S)
                 context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
                 return
@@ -77,11 +79,19 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
         return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it
 
-    def _collect_soon(self) -> None:
-        """Collect young garbage after this RPC: grpc.aio leaves its metadata, maybe megabytes, in a reference cycle."""
-        loop = asyncio.get_running_loop()
-        if self._collecting is None or self._collecting.when() < loop.time():
-            self._collecting = loop.call_later(COLLECT_AFTER_S, gc.collect, 1)
+    def _collect(self, metadata_bytes: int) -> None:
+        """Collect young garbage, at once if there is much: grpc.aio leaves the metadata of each call in a reference cycle."""
+        self._uncollected_bytes += metadata_bytes
+        if self._uncollected_bytes > MAX_UNCOLLECTED_BYTES:
+            self._collect_now()
+        elif self._collecting is None:
+            self._collecting = asyncio.get_running_loop().call_later(COLLECT_AFTER_S, self._collect_now)
+
+    def _collect_now(self) -> None:
+        if self._collecting is not None:
+            self._collecting.cancel()
+        self._collecting, self._uncollected_bytes = None, 0
+        gc.collect(1)
 
     async def _admitted(self, handler: Any, context: Context, method: str) -> None:
         async with self._admit(method, context) as caller:
@@ -113,6 +123,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         async with aclosing(self._reader.read_stream(context, caller)) as stream:
             async for data in stream:
                 yield parse_request(deserialize, data, method)
+
+
+def _size(metadata: Iterable[tuple[str, str | bytes]]) -> int:
+    """Its size as HTTP/2 defines it, with 32 bytes for each entry."""
+    return sum([len(key) + len(value) + 32 for key, value in metadata])
 
 
 async def _respond(answer: Any, handler: Any, context: Context) -> None:

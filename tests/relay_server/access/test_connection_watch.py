@@ -27,7 +27,19 @@ from relay_server.access.sweep_times import SweepTimes
 from relay_server.service import connection_watch, grpc_servers
 from relay_server.service.connection_watch import CALLER_BUFFER_BYTES, STRANGER_BUFFER_BYTES, ConnectionWatch, max_connections
 from relay_server.service.interceptor import RequestInterceptor
-from tests.lab.attack.http2 import ACK, END_HEADERS, HEADERS, HEALTH, PREFACE, RST_STREAM, SETTINGS, frame, header_block, large_headers
+from tests.lab.attack.http2 import (
+    ACK,
+    END_HEADERS,
+    HEADERS,
+    HEALTH,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    header_block,
+    large_headers,
+    literal,
+)
 from tests.relay_server.access.guarded import Access, guarded
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -102,10 +114,15 @@ async def test_a_connection_that_resets_streams_is_ended(tmp_path: Path, monkeyp
             await method(b"", metadata=metadata_of(token))
 
 
-async def test_a_connection_with_large_metadata_is_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Although it never acknowledges the relay's settings, so that gRPC itself accepts 16 MiB."""
+@pytest.mark.parametrize(
+    "headers",
+    [large_headers(1, STRANGER_BYTES // 2), frame(HEADERS, END_HEADERS, 1, header_block(HEALTH) + literal(b"", b"") * 1_000)],
+    ids=["large", "without name"],
+)
+async def test_a_connection_with_large_metadata_is_ended(headers: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Although it never acknowledges the relay's settings, so that gRPC itself accepts 16 MiB. Each entry counts 32 bytes more."""
     async with guarded(Access(tmp_path)) as relay, connections(relay.address, 1) as [(reader, writer)]:
-        writer.write(large_headers(1, STRANGER_BYTES // 2))
+        writer.write(headers)
         assert await is_over(reader, 5)
     assert any(f"{MAX_METADATA_BYTES} bytes of metadata" in record.message for record in caplog.records)
 

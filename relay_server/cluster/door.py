@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 MAX_WAITING = 4_096
 """Maximum messages queued for a publisher that does not read. Beyond it the stream ends; the homes keep unacknowledged events."""
 RETRY_MS = 1_000
+FINAL = frozenset({Reason.REPLACED, Reason.MESSAGE_INVALID, Reason.MESSAGE_TOO_LARGE})
+"""Faults of a home that end the publisher's stream as they are: it would repeat what it did."""
 
 
 class LocalSide(PublisherPort):
@@ -121,12 +123,14 @@ class DoorPort(Port[ToPublisher]):
     def forward(self, data: bytes) -> bool:
         """Forward media whose devices are all elsewhere, unread; returns False if the message must be read here. Raises `PeerError`."""
         self.check_open()
-        conversation_id = conversation_of_media(data)
-        passages = [self._passages.get(home) for home in self._routes.get(conversation_id, (HERE,))]
-        if None in passages or self._hello is None or self._openings.has(conversation_id):
+        conversation_id = "" if self._hello is None else conversation_of_media(data)
+        if not conversation_id or self._openings.has(conversation_id):  # only media goes unread: its conversation was permitted
+            return False
+        homes = self._routes.get(conversation_id, (HERE,))
+        passages = [self._passages[home] for home in homes if home in self._passages]
+        if len(passages) < len(homes):
             return False
         for passage in passages:
-            assert passage is not None
             passage.forward(data)
         return True
 
@@ -166,8 +170,8 @@ class DoorPort(Port[ToPublisher]):
         await self.local.send(hello)
         self.parts.known(self.local.parts())
         if (answer := self.local.next()) is not None:
-            self.hear(HERE, answer)  # # the welcome, before all else
-        self._is_greeted = True
+            self.hear(HERE, answer)  # the welcome, before all else
+        self._is_greeted = not self._has_moved  # the welcome of a publisher that must come back was dropped, and nothing may precede it
         self.wake()
 
     def note_route(self, conversation_id: str, homes: tuple[str, ...]) -> None:
@@ -276,7 +280,7 @@ class DoorPort(Port[ToPublisher]):
 
     def passage_ended(self, home: str, fault: Fault | None) -> None:
         """A home, or the tunnel to it, is gone: make the publisher reconnect and find its devices."""
-        if (fault is not None and fault.reason is Reason.REPLACED) or self._hello is None:
+        if (fault is not None and fault.reason in FINAL) or self._hello is None:
             self.end(fault)
         elif not self.ended:
             self._come_back(f"relay {home}: {'it ended the stream' if fault is None else fault.text}")

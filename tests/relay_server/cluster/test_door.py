@@ -13,6 +13,7 @@ from avatar_relay.messages import (
     AtRelay,
     ConversationEnd,
     ConversationError,
+    DeviceVolume,
     Interrupt,
     Media,
     Opened,
@@ -22,6 +23,7 @@ from avatar_relay.messages import (
     PublisherWelcome,
     PublishOpen,
     Taken,
+    Volume,
 )
 from avatar_relay.reasons import Fault, Reason
 from relay_server.cluster import openings
@@ -115,10 +117,14 @@ class SlowWays:
         return [said.open.conversation_id for said in self.passages[home].said if isinstance(said, PublishOpen)]
 
 
+def new_relay() -> Relay:
+    """The door's own relay."""
+    return Relay(RelayConfig(), Clocks(lambda: 0, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload)
+
+
 async def greeted(ways: SlowWays) -> DoorPort:
     """A door whose publisher has said hello."""
-    relay = Relay(RelayConfig(), Clocks(lambda: 0, lambda: 0), random_bytes=lambda count: b"r" * count, encode=wire.encode_payload)
-    door = DoorPort(relay.publishers, "", ways)
+    door = DoorPort(new_relay().publishers, "", ways)
     await door.send(PublisherHello("backend", 1, "test"))
     assert isinstance(await door.receive(), PublisherWelcome)
     return door
@@ -182,9 +188,49 @@ async def test_media_for_other_relays_is_forwarded_unread() -> None:
         assert not door.forward(said["c0"])
         ways.answers.set()
         assert await door.receive() == Opened("c0", ("d0",))
+        await door.send(opening("", "d0"))  # its home chooses the id
+        assert await door.receive() == Opened("", ("d0",))
         await asyncio.sleep(0)
+    for other in (opening("c1", "d1"), DeviceVolume("d1", Volume(1.0)), Ping(1, 0)):
+        assert not door.forward(wire.publish_request_to_wire(other).SerializeToString()), "permissions are checked here"
     assert [door.forward(data) for data in (said["c0"], said["elsewhere"], end, b"")] == [True, False, False, False]
     assert ways.passages["b"].forwarded == [said["c0"]]
+
+
+class EndingWays(SlowWays):
+    """Relay `b` has the publisher, tells of a conversation, and ends the tunnel with `fault` before this relay has welcomed it."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self._fault = fault
+
+    async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
+        """See `Ways`."""
+        del key
+        return ("b",)
+
+    async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[FakePassage, tuple[Taken, ...]]:
+        """See `Ways`."""
+        self.answers.set()
+        opened = await super().open_passage(home, port, hello)
+        port.hear(home, Opened("c0", ("d0",)))
+        port.passage_ended(home, self._fault)
+        return opened
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [(Reason.PEER_SILENT, Reason.MOVED), (Reason.REPLACED, Reason.REPLACED), (Reason.MESSAGE_INVALID, Reason.MESSAGE_INVALID)],
+)
+async def test_a_home_that_ends_during_the_welcome(reason: Reason, told: Reason) -> None:
+    """The stream ends; nothing comes before the welcome. What the publisher would repeat is final."""
+    ways = EndingWays(Fault(reason, "it ended"))
+    door = DoorPort(new_relay().publishers, "", ways)
+    await door.send(PublisherHello("backend", 1, "test", session_token="token"))
+    first = door.next()
+    assert first is None or isinstance(first, PublisherWelcome)
+    assert door.ended
+    assert door.fault is not None and door.fault.reason is told
 
 
 async def test_a_device_that_is_never_found_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

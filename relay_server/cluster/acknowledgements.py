@@ -1,6 +1,6 @@
 """Acknowledgements and credit that a home has collected for a publisher, merged. Pure.
 
-They may wait: a publisher with credit does not notice it. All other messages, such as events of a player, do not wait.
+They may wait: only a publisher without credit notices it. All other messages, such as events of a player, do not wait.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 
 MAX_PUBLISHED_BYTES = 256 << 10
-"""Maximum size of one message; the default limit of NATS is 1 MiB."""
+"""Maximum size of a tunnel's message; joined, it has 29 bytes more. The default limit of NATS is 1 MiB."""
 TUNNEL_VERSION, OLDEST_VERSION = 2, 1
 """The door offers a range of versions; the home answers with the newest that both support, or refuses."""
 JOINED_VERSION = 2

@@ -79,9 +79,10 @@ class JoinedTunnels:
         """Send messages of a tunnel with the next joined one. Raises `BackplaneError` if there is no connection, or too much waits."""
         if not self.backplane.connected:
             raise BackplaneError("there is no connection")
-        self._waiting_bytes += sum(map(len, messages))
-        if self._waiting_bytes > MAX_WAITING_BYTES:
+        size = sum(map(len, messages))
+        if self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise BackplaneError(f"{self._waiting_bytes} bytes wait already")
+        self._waiting_bytes += size
         self._waiting.setdefault(relay, []).extend([(tunnel_id, message) for message in messages])
         self._due.set()
 

@@ -75,7 +75,7 @@ class DoorPassage:
         except TimeoutError:
             await self.close()
             raise BackplaneError(f"relay {self.home} did not answer in time") from None
-        except BackplaneError:
+        except (BackplaneError, asyncio.CancelledError):
             await self.close()
             raise
 
@@ -168,7 +168,7 @@ class HomeEnd:
         self._writer = asyncio.create_task(self._write())
 
     async def _take(self, record: TunnelRecord) -> None:
-        """Handle a record. The door has authenticated its caller and checked the permissions."""
+        """Handle a record. The door has authenticated its caller and checked the permissions, those of media when it was opened."""
         if self._port.ended:
             return
         if record.kind is RecordKind.SAID_ALL:

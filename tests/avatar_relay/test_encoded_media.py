@@ -18,6 +18,7 @@ from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as media_pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.wire.media_route import conversation_of_media
+from avatar_relay.wire.raw import length
 
 PAYLOADS = st.lists(st.tuples(st.sampled_from(Kind), st.integers(1, 3_000)), min_size=1, max_size=12)
 
@@ -217,6 +218,12 @@ def test_the_conversation_of_media_is_read_alone() -> None:
     )
     assert {name: found[name] for name in none} == dict.fromkeys(none, "")
     assert conversation_of_media(UNUSUAL["both kinds"] * 2) == ""
+
+
+def test_a_length_is_not_read_to_its_end() -> None:
+    """64 KiB of a length without an end took 0.3 s."""
+    with pytest.raises(IndexError, match="beyond"):
+        length(b"\xff\xff\xff\x01", 0)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)

@@ -14,7 +14,7 @@ from avatar_relay.messages import Media, PublishedMedia
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.wire.media import media_from_wire, unpack
-from avatar_relay.wire.raw import tag
+from avatar_relay.wire.raw import length, tag
 from avatar_relay.wire.values import KIND_FROM_WIRE
 
 _MEDIA, _JOINED = tag(publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER), tag(publisher_pb.PublishRequest.JOINED_FIELD_NUMBER)
@@ -123,30 +123,18 @@ def joined_data_in(data: bytes) -> list[bytes]:
     if not data or data[0] != _JOINED:
         return found
     try:
-        size, at = _length(data, 1)
+        size, at = length(data, 1)
         if at + size != len(data):
             return []
         while at < len(data):
             if data[at] != _REQUESTS:
                 return []
-            size, at = _length(data, at + 1)
+            size, at = length(data, at + 1)
             found.append(data[at : at + size])
             at += size
     except IndexError:
         return []
     return found if at == len(data) and len(found) <= MAX_JOINED_REQUESTS else []
-
-
-def _length(data: bytes, at: int) -> tuple[int, int]:
-    """The length at `at`, and the position after it. Raises `IndexError` for one of more than three bytes."""
-    size, shift = 0, 0
-    while (byte := data[at]) > 0x7F:
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        at += 1
-        if shift > 14:
-            raise IndexError("a length beyond any usual message")
-    return size | byte << shift, at + 1
 
 
 def _one_by_one(data: bytes) -> Media:

@@ -1,6 +1,7 @@
 """Length-delimited fields as bytes (protobuf encoding, "Length-Delimited Records").
 
-Joins and splits messages without encoding their content again. Input was parsed by protobuf before, so that its lengths are correct.
+Joins and splits messages without encoding their content again. Except for `length`, input was parsed by protobuf before, so that its
+lengths are correct.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ def header(field: int, length: int) -> bytes:
             number >>= 7
         encoded.append(number)
     return bytes(encoded)
+
+
+def length(data: bytes, at: int) -> tuple[int, int]:
+    """The length at `at`, and the position after it; for any bytes. Raises `IndexError` for one of more than three bytes."""
+    size, shift = 0, 0
+    while (byte := data[at]) > 0x7F:
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+        if shift > 14:
+            raise IndexError("a length beyond any usual message")
+    return size | byte << shift, at + 1
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:

@@ -196,7 +196,7 @@ class StateWriter:
 
     def _write_in(self, wait_s: float) -> None:
         """Needs the lock."""
-        timer = threading.Timer(wait_s, self._write_and_repeat)
+        timer = threading.Timer(wait_s, self._write)
         timer.daemon = True
         try:
             timer.start()
@@ -205,21 +205,17 @@ class StateWriter:
         else:
             self._timer = timer
 
-    def _write_and_repeat(self) -> None:
-        failed = self._write()
-        with self._lock:
-            if failed is not None and self._waiting is None:
-                self._waiting, self._is_again = failed, True
-                self._write_in(self._again_s)
-
-    def _write(self) -> Mapping[str, Any] | None:
-        """Write pending content; returns it if that failed."""
+    def _write(self) -> None:
+        """Write pending content; if that fails, it stays pending unless there is newer content."""
         with self._writing:
             with self._lock:
                 content, self._waiting, self._timer = self._waiting, None, None
             if content is None:
-                return None
-            if not self._file.write(content):
-                return content
-            self.written = content
-            return None
+                return
+            if self._file.write(content):
+                self.written = content
+                return
+            with self._lock:
+                if self._waiting is None:
+                    self._waiting, self._is_again = content, True
+                    self._write_in(self._again_s)

@@ -26,14 +26,15 @@ def prepare_process(environment: MutableMapping[str, str]) -> None:
     """Prepare the environment. Call it first, with `os.environ`: gRPC and OpenTelemetry read it when they are imported.
 
     An empty `OTEL_…` variable is removed, and so is a compression of `none`: OpenTelemetry's specification treats the first as unset and
-    the second as the default; its Python SDK accepts neither. gRPC's own log is off
-    unless GRPC_VERBOSITY enables it: our errors contain the same information. Names are resolved by the system, unless GRPC_DNS_RESOLVER is
-    set: gRPC's own resolver supports neither `.local` nor nsswitch. Unless GRPC_EXPERIMENTS is set, servers read their connections on the
-    thread that polls, not on a pool of threads: half the context switches, a fifth less CPU (docs/notebook/live-path.md). Help texts can be
-    printed in any encoding.
+    the second as the default; its Python SDK accepts neither. A `none` for one signal beside another general value remains, and is
+    refused. gRPC's own log is off unless GRPC_VERBOSITY enables it: our errors contain the same information. Names are resolved by the
+    system, unless GRPC_DNS_RESOLVER is set: gRPC's own resolver supports neither `.local` nor nsswitch. Unless GRPC_EXPERIMENTS is set,
+    servers read their connections on the thread that polls, not on a pool of threads: half the context switches, a fifth less CPU
+    (docs/notebook/live-path.md). Help texts can be printed in any encoding.
     """
+    plain = environment.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").strip().lower() in ("", "none")
     for name, value in list(environment.items()):
-        is_default = not value.strip() or (name.endswith("_COMPRESSION") and value.strip().lower() == "none")
+        is_default = not value.strip() or (plain and name.endswith("_COMPRESSION") and value.strip().lower() == "none")
         if name.startswith("OTEL_") and is_default:
             del environment[name]
     environment.setdefault("GRPC_VERBOSITY", "NONE")

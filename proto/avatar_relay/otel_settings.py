@@ -94,7 +94,7 @@ def _count(value: str, default: int) -> int:
 
 
 def _is_text(value: str) -> bool:
-    """Whether a variable was UTF-8, which no exporter can send otherwise."""
+    """Whether a variable is valid UTF-8; exporters can send nothing else."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -138,9 +138,9 @@ def _pairs(items: list[str], is_pair: Callable[[str, str], bool]) -> bool:
 
 def _headers(value: str) -> str:
     def is_header(name: str, text: str) -> bool:
-        told = unquote(text)
-        is_name = re.fullmatch(r"[0-9A-Za-z_.-]+", name) is not None and not name.lower().endswith("-bin")  # that holds bytes, in gRPC
-        return is_name and told.isascii() and told.isprintable()
+        decoded = unquote(text)
+        is_name = re.fullmatch(r"[0-9A-Za-z_.-]+", name) is not None and not name.lower().endswith("-bin")  # gRPC treats those as bytes
+        return is_name and decoded.isascii() and decoded.isprintable()
 
     return (
         ""

@@ -25,7 +25,7 @@ from avatar_relay.setting_types import Reader, SettingType
 _INJECTED_BY_KUBERNETES = re.compile(r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 MAX_FILE_BYTES = 1 << 20
-"""Size of a file with settings."""
+"""Maximum size of a settings file."""
 
 
 def setting(default: Any, kind: SettingType, text: str, *, name: str = "") -> Any:

@@ -30,6 +30,7 @@ from relay_server.service.streams import FIRST_READ
 COLLECT_AFTER_S = 0.01
 """Time from a call with too much metadata until its garbage is collected: others may arrive within it."""
 MAX_UNCOLLECTED_BYTES = 4 << 20
+"""Metadata beyond the limit that may wait for a collection."""
 CLOSES_WITHIN_S = 1.0
 """Time in which gRPC cancels the RPCs of a connection that was shut down."""
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
@@ -82,14 +83,13 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     def _collect(self, metadata_bytes: int) -> None:
         """Collect young garbage, at once if there is much: grpc.aio leaves the metadata of each call in a reference cycle."""
         self._uncollected_bytes += metadata_bytes
+        if self._collecting is None:
+            self._collecting = asyncio.get_running_loop().call_later(COLLECT_AFTER_S, self._collect_late)
         if self._uncollected_bytes > MAX_UNCOLLECTED_BYTES:
-            self._collect_now()
-        elif self._collecting is None:
-            self._collecting = asyncio.get_running_loop().call_later(COLLECT_AFTER_S, self._collect_now)
+            self._uncollected_bytes = 0
+            gc.collect(1)
 
-    def _collect_now(self) -> None:
-        if self._collecting is not None:
-            self._collecting.cancel()
+    def _collect_late(self) -> None:
         self._collecting, self._uncollected_bytes = None, 0
         gc.collect(1)
 

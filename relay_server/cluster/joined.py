@@ -81,7 +81,7 @@ class JoinedTunnels:
             raise BackplaneError("there is no connection")
         size = sum(map(len, messages))
         if self._waiting_bytes + size > MAX_WAITING_BYTES:
-            raise BackplaneError(f"{self._waiting_bytes} bytes wait already")
+            raise BackplaneError(f"{self._waiting_bytes + size} bytes would wait")
         self._waiting_bytes += size
         self._waiting.setdefault(relay, []).extend([(tunnel_id, message) for message in messages])
         self._due.set()

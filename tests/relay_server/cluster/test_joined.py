@@ -82,7 +82,7 @@ async def test_what_cannot_be_sent_cuts_its_tunnels(monkeypatch: pytest.MonkeyPa
     assert tunnel.cuts == ["the backplane failed: there is no connection"]
     assert idle.cuts == []
     monkeypatch.setattr(joined_module, "MAX_WAITING_BYTES", 2)
-    with pytest.raises(BackplaneError, match="3 bytes wait"):
+    with pytest.raises(BackplaneError, match="3 bytes would wait"):
         await path.publish([b"c" * 3])
 
 

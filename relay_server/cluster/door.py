@@ -69,6 +69,11 @@ class LocalSide(PublisherPort):
         """Conversations of which this relay has a part."""
         return self._publishers.parts_of(self)
 
+    def knows(self, conversation_id: str) -> bool:
+        """Whether this relay has or had a conversation of the publisher."""
+        publisher = self.publisher
+        return publisher is not None and (conversation_id in publisher.conversations or conversation_id in publisher.closed)
+
 
 class DoorPort(Port[ToPublisher]):
     """The port of one publisher's stream."""
@@ -249,13 +254,18 @@ class DoorPort(Port[ToPublisher]):
                 self.note_route(message.conversation_id, (place,))
             case GoAway() if place != HERE:
                 return  # its tunnel ends soon; this stream need not wait
-            case PlayerEvent(event_id=0, conversation_id=cid, body=Finished()) if place not in self._routes.get(cid, (HERE,)):
+            case PlayerEvent(event_id=0, body=Finished()) if not self._may_end(message.conversation_id, place):
                 return  # that relay had the device before, does not know where it went, and guesses
             case PlayerEvent() | UnknownEvent():
                 self._note_event(message, place)
         parted = self.parts.hear(place, message)
         for told in [message] if parted is None else parted:
             self.tell(told)
+
+    def _may_end(self, conversation_id: str, place: str) -> bool:
+        """Whether a relay has the conversation that it says is over, or no other relay is known to: then it was over before this stream."""
+        homes = self._routes.get(conversation_id, (HERE,) if self.local.knows(conversation_id) else (place,))
+        return place in homes
 
     def _note_event(self, event: PlayerEvent | UnknownEvent, place: str) -> None:
         """Note where the event's acknowledgement must go. A finished conversation needs its route for a limited time only."""

@@ -14,10 +14,12 @@ from avatar_relay.messages import (
     ConversationEnd,
     ConversationError,
     DeviceVolume,
+    Finished,
     Interrupt,
     Media,
     Opened,
     Ping,
+    PlayerEvent,
     Pong,
     PublisherHello,
     PublisherWelcome,
@@ -231,6 +233,20 @@ async def test_a_home_that_ends_during_the_welcome(reason: Reason, told: Reason)
     assert first is None or isinstance(first, PublisherWelcome)
     assert door.ended
     assert door.fault is not None and door.fault.reason is told
+
+
+async def test_the_end_of_a_conversation_that_was_over_before_the_stream_is_passed_on() -> None:
+    """A relay reports it to a publisher that reconnects through another door. What a relay says of a conversation elsewhere is a guess."""
+    ways = SlowWays()
+    ways.answers.set()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        await door.send(opening("c0", "d0"))
+        assert await door.receive() == Opened("c0", ("d0",))
+        ends = [PlayerEvent(0, cid, Finished(0, True, "interrupted"), "d0") for cid in ("c0", "earlier")]
+        for end in ends:
+            door.hear("c", end)
+        assert await door.receive() == ends[1]
 
 
 async def test_a_device_that_is_never_found_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,8 @@ class PairingFile:
             content = self._file.load()
         except OSError as error:
             if error.errno in PASSING:
-                raise ConfigError(f"pairing: {self.path} cannot be read now: {error.strerror}") from error
+                advice = "if this persists, remove the file and pair again"
+                raise ConfigError(f"pairing: {self.path} cannot be read now: {error.strerror}; {advice}") from error
             content = self._file.read()
         if not content:
             return None

@@ -296,7 +296,7 @@ class DoorPort(Port[ToPublisher]):
             self._come_back(f"relay {home}: {'it ended the stream' if fault is None else fault.text}")
 
     def _come_back(self, why: str) -> None:
-        """Make the publisher reconnect. It gets what was heard until now; what follows is for its next stream."""
+        """Make the publisher reconnect. It gets the messages received until now; later ones are for its next stream."""
         self._has_moved = True
         self._openings.close()
         self.end(Fault(Reason.MOVED, why))

@@ -54,7 +54,7 @@ class JoinedTunnels:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send what waits."""
+        """Send all waiting messages."""
         async with self._sending:
             self._due.clear()
             waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0

@@ -3,8 +3,9 @@
 Rules
 
 1. A connection is *known* while an RPC of an admitted caller is open on it, and for `KNOWN_US` after that.
-2. All other connections are strangers'. The newest `STRANGERS_PER_NETWORK` of each network (see `network_of`) are kept, and at most
-   `max_strangers` in total. An honest caller is admitted within milliseconds, so the oldest strangers are closed first.
+2. All other connections are strangers'. At most `max_strangers` of them are kept, in equal shares for all networks (see `network_of`), and
+   of those older than `ADMISSION_US` at most `STRANGERS_PER_NETWORK` of each network. The oldest are closed first. When hundreds of
+   devices behind one address connect at once, all are strangers until the relay has admitted them.
 3. A connection may begin `STREAMS_AT_ONCE` RPCs that are not admitted, and `STREAMS_PER_S` a second after that. A known connection may
    begin `KNOWN_FACTOR` times as many, because an unlisted proxy may carry strangers and callers.
 4. An RPC with more than `MAX_METADATA_BYTES` of metadata closes its connection. gRPC refuses it, but only if the peer has acknowledged
@@ -13,7 +14,9 @@ Rules
    end, which gRPC holds in memory.
 6. All strangers together may have sent `STRANGERS_BYTES` recently, within about the time that they have to acknowledge the settings of
    HTTP/2, which bound headers. If they sent more, those that sent most are closed first.
-7. Connections of the configured proxies are exempt: one of them carries many callers.
+7. For `SUSPECT_US` after a connection broke rule 5, the other strangers of its network may send only `SUSPECT_BYTES` at once. gRPC reads
+   one connection for as long as bytes arrive and all others wait, so those of one attacker must not have their turns one after another.
+8. Connections of the configured proxies are exempt: one of them carries many callers.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from dataclasses import dataclass
 from relay_server.access.peers import Endpoint, is_within, network_of
 
 STRANGERS_PER_NETWORK = 64
+ADMISSION_US = 3_000_000
+"""A relay admits a caller within milliseconds, and 1,000 that connect at once within 2 s."""
 STREAMS_AT_ONCE = 100
 STREAMS_PER_S = 10
 """Enough for ten supervisors behind one connection that check health each second."""
@@ -36,9 +41,13 @@ STRANGER_BYTES = 128 << 10
 """A TLS handshake with a chain of client certificates takes less than 64 KiB, a health check some hundred bytes, and HTTP/2's window
 allows 64 KiB until a caller is admitted."""
 STRANGER_BYTES_PER_S = 64 << 10
-STRANGERS_BYTES = 16 << 20
+STRANGERS_BYTES = 4 << 20
 RECENT_BYTES_PER_S = 8 << 10
 """What a stranger's connection sent counts for rule 6 less by this for each second."""
+SUSPECT_BYTES = 3 << 10
+"""The receive buffer of a stranger's connection holds more, so one that waits for its turn exceeds it. A caller sends less before it is
+admitted, unless it has a chain of certificates or pipelines its requests."""
+SUSPECT_US = 2_000_000
 MAX_ENDPOINTS = 65_536
 """Endpoints remembered between two sweeps."""
 
@@ -82,6 +91,8 @@ class ConnectionRules:
         self._max_strangers = max_strangers
         self._proxies = proxies
         self._records: dict[Endpoint, _Record] = {}
+        self._suspects: dict[str, int] = {}
+        """Networks to which rule 7 applies, and until when (µs)."""
 
     def begin(self, endpoint: Endpoint, metadata_bytes: int, now_us: int) -> bool:
         """Count a new RPC; return False if it or its connection exceeds rule 3 or 4, so that the connection must be closed."""
@@ -122,12 +133,17 @@ class ConnectionRules:
         return [one for one in connections if not open_[one.endpoint].exempt and not self._is_known(open_[one.endpoint], now_us)]
 
     def senders(self, strangers: Iterable[Connection], received: Callable[[Connection], int], now_us: int) -> list[Connection]:
-        """The connections to close by rules 5 and 6. `received` returns the number of bytes received on a connection."""
-        over, others = list[Connection](), list[tuple[float, Connection]]()
-        for connection in strangers:
-            record = self._record(connection.endpoint, now_us)
+        """The connections to close by rules 5 to 7. `received` returns the number of bytes received on a connection."""
+        counted = [(connection, self._record(connection.endpoint, now_us)) for connection in strangers]
+        self._suspects = {network: until_us for network, until_us in self._suspects.items() if now_us < until_us}
+        for connection, record in counted:
             self._count(record, received(connection), now_us)
             if record.level_bytes > STRANGER_BYTES:
+                self._suspects[network_of(connection.endpoint[0])] = now_us + SUSPECT_US
+        over, others = list[Connection](), list[tuple[float, Connection]]()
+        for connection, record in counted:
+            most = SUSPECT_BYTES if self._suspects and network_of(connection.endpoint[0]) in self._suspects else STRANGER_BYTES
+            if record.level_bytes > most:
                 over.append(connection)
             else:
                 others.append((record.recent_bytes, connection))
@@ -139,17 +155,21 @@ class ConnectionRules:
             over.append(connection)
         return over
 
-    def excess(self, strangers: Iterable[Connection]) -> list[Connection]:
+    def excess(self, strangers: Iterable[Connection], now_us: int) -> list[Connection]:
         """The connections to close by rule 2."""
         networks: defaultdict[str, list[Connection]] = defaultdict(list)
         for connection in strangers:
             networks[network_of(connection.endpoint[0])].append(connection)
         sizes = [len(those) for those in networks.values()]
-        share = STRANGERS_PER_NETWORK
+        share = max(sizes, default=0)
         while share and sum([min(size, share) for size in sizes]) > self._max_strangers:
             share -= 1
-        over = [sorted(those, key=lambda one: one.order)[: max(0, len(those) - share)] for those in networks.values()]
-        return [connection for oldest in over for connection in oldest]
+        over = list[Connection]()
+        for those in networks.values():
+            those.sort(key=lambda one: one.order, reverse=True)
+            late = [one for one in those[STRANGERS_PER_NETWORK:share] if now_us - one.since_us > ADMISSION_US]
+            over += [*late, *those[share:]]
+        return over
 
     def _record(self, endpoint: Endpoint, now_us: int) -> _Record:
         record = self._records.get(endpoint)

@@ -40,6 +40,9 @@ FOLDER = "/proc/self/fd"
 FILES = 128
 """Descriptors reserved for files, pipes and outgoing connections."""
 
+BACKLOG = 32
+"""Connections that wait to be accepted. gRPC's thread accepts all that wait, at 50 µs and more for each, before it reads media, and its own
+backlog is 4,096. While the queue is full, the kernel ignores new connections, and their clients try again after 1 s."""
 STRANGER_BUFFER_BYTES = 4 << 10
 """Receive buffer of a connection without an admitted caller. gRPC reads all that has arrived, and frees the memory of a connection that was
 ended late on a busy machine; with the kernel's default, which grows to megabytes, a caller on loopback sends 2 MiB between two sweeps."""
@@ -85,7 +88,10 @@ class ConnectionWatch:
         """Open while this runs. A socket is duplicated to descriptor `_spare` for shutdown, which works even if no descriptor is free."""
 
     def listen_on(self, addresses: Iterable[str]) -> None:
-        """Set the relay's own addresses, each HOST:PORT, which gRPC has bound. Connections to them begin with a small receive buffer."""
+        """Set the relay's own addresses, each HOST:PORT, which gRPC has bound.
+
+        New connections to them wait in a short queue, and begin with a small receive buffer.
+        """
         self._ports = frozenset(int(address.rpartition(":")[2]) for address in addresses)
         self._look()
 
@@ -119,7 +125,7 @@ class ConnectionWatch:
         senders = set(self._rules.senders(strangers, _received, now_us))
         self._strangers = [connection for connection in strangers if connection not in senders]
         ended = [connection for connection in senders if self._end(connection, deaf=True)]
-        ended += [connection for connection in self._rules.excess(self._strangers) if self._end(connection)]
+        ended += [connection for connection in self._rules.excess(self._strangers, now_us) if self._end(connection)]
         for network, count in Counter(network_of(connection.endpoint[0]) for connection in ended).items():
             text = "ended %d connections of %s without an admitted caller: too many bytes, more than %d, or more than the relay accepts"
             self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
@@ -177,6 +183,7 @@ class ConnectionWatch:
                 if held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     self._listening.add(number)
                     held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STRANGER_BUFFER_BYTES)  # accepted sockets inherit it
+                    held.listen(BACKLOG)
                     return None
                 host, port = held.getpeername()[:2]
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import select
 import socket
 import ssl
 import struct
@@ -167,6 +168,29 @@ def idle(opening: bytes, count: int, address: str, seconds: float) -> str:
     return f"{len(open_)} connections, {closed} ended by the relay, {refused} refused"
 
 
+def crowd(opening: bytes, count: int, address: str, seconds: float) -> str:
+    """`count` connections that are begun at once, send `opening`, and are replaced as soon as they are established."""
+    host, _, port = address.rpartition(":")
+    left, poll, pending, established = rounds(seconds), select.epoll(), dict[int, socket.socket](), 0
+    while left():
+        while len(pending) < count and left():
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex((host, int(port)))
+            pending[one.fileno()] = one
+            poll.register(one, select.EPOLLOUT)
+        for number, events in poll.poll(0.01):
+            one = pending.pop(number)
+            if not events & (select.EPOLLERR | select.EPOLLHUP):
+                established += 1
+                one.send(opening)
+            one.close()
+    for one in pending.values():
+        one.close()
+    poll.close()
+    return f"{established} connections of {count} at once"
+
+
 def churn(address: str, seconds: float, **how: bool | ssl.SSLContext) -> str:
     """Connections that are closed as soon as they are established."""
     return on_connections(address, seconds, lambda client: False, most=1 << 30, **how)
@@ -288,6 +312,7 @@ STRANGERS: dict[str, Attack] = {
     "idle TCP connections": partial(idle, b"", 2_000),
     "idle HTTP/2 connections": partial(idle, http2.PREFACE + frame(http2.SETTINGS, 0, 0), 2_000),
     "connections come and go": churn,
+    "connections come in crowds": partial(crowd, http2.PREFACE + frame(http2.SETTINGS, 0, 0), 500),
     "slow prefaces": slow_preface,
     "PING flood": partial(flood, http2.PING, b"12345678", True),
     "PING flood, answers unread": partial(flood, http2.PING, b"12345678", False),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_server.access.connection_rules import (
+    ADMISSION_US,
     KNOWN_FACTOR,
     KNOWN_US,
     MAX_METADATA_BYTES,
@@ -19,6 +20,8 @@ from relay_server.access.connection_rules import (
     STRANGERS_PER_NETWORK,
     STREAMS_AT_ONCE,
     STREAMS_PER_S,
+    SUSPECT_BYTES,
+    SUSPECT_US,
     Connection,
     ConnectionRules,
 )
@@ -33,7 +36,14 @@ def connections(host: str, number: int, first: int = 1) -> list[Connection]:
 
 def test_the_oldest_strangers_of_a_network_go() -> None:
     rules, of_one = ConnectionRules(1_000), connections("192.0.2.1", STRANGERS_PER_NETWORK + 3)
-    assert rules.excess([*of_one, *connections("192.0.2.2", 5, 500)]) == of_one[:3]
+    assert rules.excess([*of_one, *connections("192.0.2.2", 5, 500)], ADMISSION_US + 1) == of_one[2::-1]
+
+
+def test_hundreds_that_connect_at_once_have_time_to_be_admitted() -> None:
+    """Devices behind one address, when their relay is back: closing the oldest closed those that were about to be admitted."""
+    rules, of_one = ConnectionRules(1_000), connections("192.0.2.1", 1_000)
+    assert rules.excess(of_one, ADMISSION_US) == []
+    assert len(rules.excess(of_one, ADMISSION_US + 1)) == 1_000 - STRANGERS_PER_NETWORK
 
 
 def test_callers_do_not_count_and_are_remembered_for_a_while() -> None:
@@ -45,25 +55,25 @@ def test_callers_do_not_count_and_are_remembered_for_a_while() -> None:
         rules.leave(connection.endpoint, 0)
     assert rules.strangers(all_, KNOWN_US - 1) == []
     assert rules.strangers(all_, KNOWN_US) == all_
-    assert len(rules.excess(all_)) == 100 - STRANGERS_PER_NETWORK
+    assert len(rules.excess(all_, KNOWN_US)) == 100 - STRANGERS_PER_NETWORK
 
 
 def test_one_customers_ipv6_addresses_are_one_network() -> None:
     rules, ports = ConnectionRules(1_000), count(1)
     all_ = [Connection(next(ports), 0, (f"2001:db8::{index:x}", 1), index) for index in range(STRANGERS_PER_NETWORK + 1)]
-    assert len(rules.excess(all_)) == 1
+    assert len(rules.excess(all_, KNOWN_US)) == 1
 
 
-@given(st.lists(st.integers(0, 100), max_size=12), st.integers(0, 300))
-def test_all_strangers_are_bounded_and_share_what_there_is(sizes: list[int], most: int) -> None:
+@given(st.lists(st.integers(0, 100), max_size=12), st.integers(0, 300), st.booleans())
+def test_all_strangers_are_bounded_and_share_what_there_is(sizes: list[int], most: int, late: bool) -> None:
     """Holds for any number of networks; a network with few connections keeps them while others have more."""
     rules = ConnectionRules(most)
     all_ = [one for index, size in enumerate(sizes) for one in connections(f"192.0.2.{index}", size, 1_000 * index)]
-    over = set(rules.excess(all_))
+    over = set(rules.excess(all_, KNOWN_US if late else 0))
     left = [sum(one not in over for one in all_ if one.endpoint[0] == f"192.0.2.{index}") for index in range(len(sizes))]
     assert sum(left) <= most
     share = max(left, default=0)
-    assert share <= STRANGERS_PER_NETWORK
+    assert not late or share <= STRANGERS_PER_NETWORK
     assert all(kept in (size, share) for kept, size in zip(left, sizes, strict=True))
 
 
@@ -109,6 +119,17 @@ def test_a_stranger_that_waited_may_not_send_more_at_once() -> None:
     rules, [one] = ConnectionRules(10), connections("192.0.2.1", 1)
     assert rules.senders([one], lambda _: 0, 0) == []
     assert rules.senders([one], lambda _: STRANGER_BYTES + 1, 3_600_000_000) == [one]
+
+
+def test_the_network_of_one_that_sent_too_much_may_send_less_for_a_while() -> None:
+    """Also those that are counted before it. Others may not."""
+    rules, [first, sender, modest], [other] = ConnectionRules(10), connections("192.0.2.1", 3), connections("192.0.2.2", 1, 9)
+    sent = {first: SUSPECT_BYTES + 1, sender: STRANGER_BYTES + 1, modest: SUSPECT_BYTES, other: STRANGER_BYTES}
+    assert rules.senders([first, modest], sent.__getitem__, 0) == []
+    assert rules.senders([first, sender, modest, other], sent.__getitem__, 0) == [first, sender]
+    late = Connection(50, 50, ("192.0.2.1", 50), 50)
+    assert rules.senders([late], lambda _: SUSPECT_BYTES + 1, SUSPECT_US - 1) == [late]
+    assert rules.senders([late], lambda _: SUSPECT_BYTES + 1, SUSPECT_US) == []
 
 
 def test_what_a_caller_sent_does_not_count() -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -19,13 +20,20 @@ import grpc
 import pytest
 
 from avatar_relay.credentials import metadata_of
-from relay_server.access import sweep_times
-from relay_server.access.connection_rules import MAX_METADATA_BYTES, STRANGER_BYTES, STRANGERS_PER_NETWORK, STREAMS_AT_ONCE, STREAMS_PER_S
+from relay_server.access import connection_rules, sweep_times
+from relay_server.access.connection_rules import (
+    ADMISSION_US,
+    MAX_METADATA_BYTES,
+    STRANGER_BYTES,
+    STRANGERS_PER_NETWORK,
+    STREAMS_AT_ONCE,
+    STREAMS_PER_S,
+)
 from relay_server.access.refusal_log import LINES_PER_MINUTE, LINES_PER_MINUTE_IN_ALL, RefusalLog
 from relay_server.access.scopes import Role
 from relay_server.access.sweep_times import SweepTimes
 from relay_server.service import connection_watch, grpc_servers
-from relay_server.service.connection_watch import CALLER_BUFFER_BYTES, STRANGER_BUFFER_BYTES, ConnectionWatch, max_connections
+from relay_server.service.connection_watch import BACKLOG, CALLER_BUFFER_BYTES, STRANGER_BUFFER_BYTES, ConnectionWatch, max_connections
 from relay_server.service.interceptor import RequestInterceptor
 from tests.lab.attack.http2 import (
     ACK,
@@ -79,10 +87,12 @@ async def test_the_oldest_strangers_go_and_callers_stay(tmp_path: Path, caplog: 
     async with guarded(access) as relay, grpc.aio.insecure_channel(relay.address) as channel:
         method: Any = channel.unary_unary(LIST)
         await method(b"", metadata=metadata_of(token))
+        began_s = time.monotonic()
         async with connections(relay.address, STRANGERS_PER_NETWORK + 6) as strangers:
             for _, writer in strangers:
                 writer.write(frame(SETTINGS, ACK, 0))
             assert all(await asyncio.gather(*(is_over(reader, 30) for reader, _ in strangers[:6])))
+            assert time.monotonic() - began_s > ADMISSION_US / 1e6
             assert not any(await asyncio.gather(*(is_over(reader, 0.5) for reader, _ in strangers[6:])))
             assert channel.get_state() is grpc.ChannelConnectivity.READY
             await method(b"", metadata=metadata_of(token))
@@ -130,10 +140,10 @@ async def test_a_connection_with_large_metadata_is_ended(headers: bytes, tmp_pat
 async def test_headers_that_never_end_are_bounded(tmp_path: Path) -> None:
     """A header of 8 MiB without its last byte; gRPC would hold it, as no call has begun."""
     async with guarded(Access(tmp_path)) as relay, connections(relay.address, 2) as [(reader, writer), (modest, small)]:
-        writer.write(large_headers(1, 8 << 20)[:-1])
         small.write(large_headers(1, STRANGER_BYTES // 2)[:-1])
-        assert await is_over(reader, 4)  # the settings' time ends after 5 s
         assert not await is_over(modest, 0.5)
+        writer.write(large_headers(1, 8 << 20)[:-1])
+        assert await is_over(reader, 4)  # the settings' time ends after 5 s
 
 
 async def test_new_connections_are_looked_at_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +167,15 @@ async def test_new_connections_are_looked_at_soon(tmp_path: Path, monkeypatch: p
             for _ in range(200):
                 await method(b"", metadata=metadata_of(token))
         assert sweeps < 100
+
+
+async def test_new_connections_wait_in_a_short_queue(tmp_path: Path) -> None:
+    """gRPC accepts all that wait before it reads anything, and would let 4,096 wait."""
+    async with guarded(Access(tmp_path)) as relay:
+        port = relay.address.rpartition(":")[2]
+        command = ["ss", "-Hltn", "sport", "=", f":{port}"]
+        shown = (await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True)).stdout
+        assert [int(line.split()[2]) for line in shown.splitlines()] == [BACKLOG]
 
 
 async def test_the_receive_buffer_is_small_until_a_caller_is_admitted(tmp_path: Path) -> None:
@@ -210,6 +229,7 @@ async def test_behind_a_proxy_nothing_is_counted(tmp_path: Path) -> None:
 async def test_a_connection_is_ended_when_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The required resources are held since the start."""
     monkeypatch.setattr(SweepTimes, "is_due", lambda *_: False)
+    monkeypatch.setattr(connection_rules, "ADMISSION_US", -1)
     async with guarded(Access(tmp_path)) as relay:
         watch: ConnectionWatch = relay.server._watch
         async with connections(relay.address, STRANGERS_PER_NETWORK + 2) as strangers:

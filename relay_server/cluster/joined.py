@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
 from relay_server.cluster.frames import TunnelBrokenError, join, parts_in
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.paths import PathUser
+from relay_server.cluster.send_window import SentBytes
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class JoinedTunnels:
         self.names = names
         self.tunnel_version = tunnel_version
         self._users: dict[str, PathUser] = {}
+        self._sent = WeakValueDictionary[tuple[str, str], SentBytes]()
         self._waiting: dict[str, list[tuple[str, bytes]]] = {}
         """For each relay, tunnels and their messages."""
         self._waiting_bytes = 0
@@ -46,6 +49,10 @@ class JoinedTunnels:
     def path(self, relay: str, tunnel_id: str) -> JoinedPath:
         """The path of a tunnel to `relay`."""
         return JoinedPath(self, relay, tunnel_id)
+
+    def sent_bytes(self, relay: str, owner: str) -> SentBytes:
+        """What publishers of an identity have sent to `relay`; separate for each tunnel if `owner` is empty."""
+        return self._sent.setdefault((relay, owner), SentBytes()) if owner else SentBytes()
 
     async def run(self) -> None:
         """Send messages until cancelled."""

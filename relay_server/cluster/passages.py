@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,8 @@ from avatar_relay.ids import is_valid_id
 from avatar_relay.messages import (
     AtRelay,
     Opened,
+    Ping,
+    Pong,
     PublishedMedia,
     PublisherHello,
     PublisherWelcome,
@@ -27,9 +30,10 @@ from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.access.caller import EVERYBODY, Caller
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster.acknowledgements import may_wait, merged
-from relay_server.cluster.frames import JOINED_VERSION, OLDEST_VERSION, RecordKind, TunnelRecord
-from relay_server.cluster.joined import JoinedTunnels
+from relay_server.cluster.frames import JOINED_VERSION, OLDEST_VERSION, RecordKind, TunnelBrokenError, TunnelRecord
+from relay_server.cluster.joined import JoinedPath, JoinedTunnels
 from relay_server.cluster.paths import OwnSubjects, TunnelPath
+from relay_server.cluster.send_window import SendWindow, size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import PassageUser
 from relay_server.connections.publishers import PublisherPort
@@ -41,8 +45,11 @@ logger = logging.getLogger(__name__)
 OPEN_S = 0.5
 """How long a home may take to accept a tunnel, and again to answer hello."""
 MAX_JOINED_RECORDS = 64
+MAX_KEPT_BYTES = 8 << 20
+"""Limit of what a home keeps of a publisher that must wait for room. Its door stops long before, unless it is of an earlier version."""
 TAKEN = b"="
 """Prefix of the answer if the tunnel is accepted; otherwise the answer is the reason for the refusal."""
+_PING = TunnelRecord(RecordKind.REQUEST, wire.publish_request_to_wire(Ping(0, 0)).SerializeToString())
 
 
 class DoorPassage:
@@ -56,6 +63,8 @@ class DoorPassage:
         self._port = port
         self._tunnel_id = tunnel_id
         self._waiting: list[TunnelRecord] = []
+        self._waiting_pings = 0
+        self._window = SendWindow(joined.sent_bytes(home, port.owner))
         self._welcome: asyncio.Future[tuple[Taken, ...]] = asyncio.get_running_loop().create_future()
         up, down = joined.names.up(tunnel_id), joined.names.down(tunnel_id)
         path = OwnSubjects(joined.backplane, listen=down, speak=up)
@@ -104,6 +113,7 @@ class DoorPassage:
         if not data:
             assert not isinstance(message, PublishedMedia)  # media always comes with its bytes
             data = wire.publish_request_to_wire(message).SerializeToString()
+        self._waiting_pings += isinstance(message, Ping)
         is_part = isinstance(message, PublishOpen) and message.is_part
         self._waiting.append(TunnelRecord(RecordKind.PART_OPEN if is_part else RecordKind.REQUEST, data))
 
@@ -117,13 +127,30 @@ class DoorPassage:
 
     async def flush(self) -> None:
         """See `Passage`."""
-        if self._waiting:
-            records, self._waiting = self._waiting, []
-            await self.tunnel.send(records)
+        if not self._waiting:
+            return
+        size = size_of(self._waiting)
+        if not self._window.has_room(size):
+            if self._window.needs_ping:
+                self._window.pinged(own=True)
+                await self.tunnel.send([_PING])
+            await self._window.room(size)
+        await self._send_waiting()
+
+    async def _send_waiting(self) -> None:
+        records, self._waiting = self._waiting, []
+        for _ in range(self._waiting_pings):
+            self._window.pinged(own=False)
+        self._waiting_pings = 0
+        if self._window.sent(size_of(records)):
+            self._window.pinged(own=True)
+            records.append(_PING)
+        await self.tunnel.send(records)
 
     async def close(self) -> None:
         """See `Passage`."""
-        await self.flush()
+        if self._waiting:
+            await self._send_waiting()
         await self.tunnel.end()
 
     async def _take(self, record: TunnelRecord) -> None:
@@ -135,12 +162,15 @@ class DoorPassage:
         if isinstance(message, PublisherWelcome):
             if not self._welcome.done():
                 self._welcome.set_result(message.taken)
+        elif isinstance(message, Pong) and self._window.answered():
+            return
         elif message is not None:
             if isinstance(message, Opened):
                 self.devices.update(message.device_ids)
             self._port.hear(self.home, message)
 
     def _ended(self, fault: Fault | None) -> None:
+        self._window.close()
         is_new = not self._welcome.done()
         if is_new:
             self._welcome.set_exception(BackplaneError("it ended the tunnel" if fault is None else fault.text))
@@ -156,7 +186,13 @@ class HomeEnd:
         self._relay = relay
         self._joined = joined
         self._port = relay.connect_publisher(owner)
-        self.tunnel = Tunnel(path, take=self._take, ended=self._ended, now_us=now_us)
+        self._may_wait = not isinstance(path, JoinedPath)
+        """It may be a publisher without hello, which must wait for room at a device. The tunnel must hear heartbeats meanwhile."""
+        self.tunnel = Tunnel(path, take=self._keep if self._may_wait else self._take, ended=self._ended, now_us=now_us)
+        self._kept: deque[TunnelRecord] = deque()
+        self._kept_bytes = 0
+        self._arrived = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
         self._collected: list[ToPublisher] = []
         """The port's messages, not sent yet."""
         self._due = asyncio.Event()
@@ -166,6 +202,28 @@ class HomeEnd:
         """Listen, and start to write responses. Raises `BackplaneError`."""
         await self.tunnel.open()
         self._writer = asyncio.create_task(self._write())
+        if self._may_wait:
+            self._reader = asyncio.create_task(self._take_kept())
+
+    async def _keep(self, record: TunnelRecord) -> None:
+        self._kept.append(record)
+        self._kept_bytes += size_of([record])
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            raise TunnelBrokenError(f"{self._kept_bytes} bytes wait for room at a device")
+        self._arrived.set()
+
+    async def _take_kept(self) -> None:
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._kept:
+                    record = self._kept.popleft()
+                    self._kept_bytes -= size_of([record])
+                    await self._take(record)
+        except Exception:
+            logger.exception("a record could not be handled")
+            await self.tunnel.cut("a record could not be handled; it is logged there")
 
     async def _take(self, record: TunnelRecord) -> None:
         """Handle a record. The door has authenticated its caller and checked the permissions, those of media when it was opened."""
@@ -229,8 +287,9 @@ class HomeEnd:
         if self.tunnel.broke:
             self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
         self._port.close()
-        if self._writer is not None:
-            self._writer.cancel()
+        for task in (self._writer, self._reader):
+            if task is not None:
+                task.cancel()
 
 
 class Homes:

@@ -21,6 +21,8 @@ class MemoryBus:
         self.lost_share = 0.0
         """Share of messages that are lost."""
         self.vanished = 0
+        self.limit_bytes: int | None = None
+        """Limit of a subscription's unhandled messages; what exceeds it is lost, as with NATS."""
         self._nodes: dict[str, MemoryBackplane] = {}
         self._apart: frozenset[str] = frozenset()
 
@@ -59,9 +61,11 @@ class MemoryBus:
         """Deliver a message; returns the number of receivers."""
         found = self.listeners(sender, message.subject)
         for subscription in found:
-            if self.chance.random() < self.lost_share:
+            too_much = self.limit_bytes is not None and subscription.waiting_bytes + len(message.data) > self.limit_bytes
+            if too_much or self.chance.random() < self.lost_share:
                 self.vanished += 1
             else:
+                subscription.waiting_bytes += len(message.data)
                 subscription.queue.put_nowait((asyncio.get_running_loop().time() + self.chance.uniform(*self.delay_s), message))
         return len(found)
 
@@ -72,6 +76,7 @@ class MemorySubscription:
     def __init__(self, node: MemoryBackplane, subject: str, take: Take) -> None:
         self.subject = subject
         self.queue: asyncio.Queue[tuple[float, BackplaneMessage]] = asyncio.Queue()
+        self.waiting_bytes = 0
         self._node = node
         self._take = take
         self._task = asyncio.create_task(self._run())
@@ -86,6 +91,7 @@ class MemorySubscription:
         while self in self._node.subscriptions or not self.queue.empty():
             due_s, message = await self.queue.get()
             await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
+            self.waiting_bytes -= len(message.data)
             await self._take(message)
 
 

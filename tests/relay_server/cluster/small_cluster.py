@@ -43,6 +43,7 @@ class SmallCluster:
     bus: MemoryBus
     relays: dict[str, Relay]
     addresses: dict[str, str]
+    parts: dict[str, Cluster]
 
     def listed(self, first: str) -> list[str]:
         """Return all addresses, starting with the given relay."""
@@ -70,7 +71,7 @@ async def small_cluster(
 ) -> AsyncIterator[SmallCluster]:
     """Yield the relays, joined and listening; `a` has an access file if one is given, and the relay `earlier` is of the version before."""
     bus = MemoryBus(seed)
-    cluster = SmallCluster(bus, {}, {})
+    cluster = SmallCluster(bus, {}, {}, {})
     async with AsyncExitStack() as stack:
         for name in "abc":
             config = RelayConfig(listen="127.0.0.1:0", groups=groups, access_file=access_of_a if name == "a" else None)
@@ -85,7 +86,7 @@ async def small_cluster(
             names = ClusterNames("test", name)
             part = Cluster(relay, bus.node(name), names, now_us=boot_time_us, random_bytes=os.urandom, tunnel_version=version)
             _, cluster.addresses[name] = await stack.enter_async_context(serving(relay, Mute(), cluster=part))
-            cluster.relays[name] = relay
+            cluster.relays[name], cluster.parts[name] = relay, part
         yield cluster
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 
 class BackplaneError(Exception):
@@ -25,7 +28,15 @@ class BackplaneMessage:
 
 
 Take = Callable[[BackplaneMessage], Awaitable[None]]
-"""Handles the messages of one subscription, one after the other. Raises nothing."""
+"""Handles the messages of one subscription, one after the other. What it raises is logged; the next message is handled."""
+
+
+async def take_message(take: Take, message: BackplaneMessage) -> None:
+    """Have a message handled. Raises nothing but a cancellation."""
+    try:
+        await take(message)
+    except Exception:
+        logger.exception("a message of %d bytes on %s could not be handled", len(message.data), message.subject)
 
 
 class Subscription(Protocol):

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscriptionHandle
 
 from avatar_relay.errors import ConfigError
-from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take
+from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take, take_message
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,9 @@ CONNECT_S = 5.0
 RETRY_S = 0.1
 PENDING_BYTES = 64 << 20
 """Limit of outgoing data during a reconnect, and of each subscription. Beyond it messages are lost; tunnels detect it by their numbers."""
+
+FAILURES = (nats.errors.Error, OSError, RuntimeError, AttributeError)
+"""What `nats-py` raises if it cannot send, the last three by its transport while the connection is being replaced."""
 
 
 class NatsSubscription:
@@ -32,7 +35,7 @@ class NatsSubscription:
 
     async def end(self) -> None:
         """See `Subscription`."""
-        with suppress(nats.errors.Error):  # the connection is gone, and the subscription with it
+        with suppress(*FAILURES):  # the connection is gone, and the subscription with it
             await self._handle.unsubscribe()
 
 
@@ -101,18 +104,18 @@ class NatsBackplane:
             raise BackplaneError("there is no connection to NATS")
         try:
             await self._client.publish(subject, data, reply)
-        except nats.errors.Error as error:
+        except FAILURES as error:
             raise BackplaneError(str(error) or type(error).__name__) from error
 
     async def subscribe(self, subject: str, take: Take) -> NatsSubscription:
         """See `Backplane`."""
 
         async def on_message(message: Msg) -> None:
-            await take(BackplaneMessage(message.subject, message.data, message.reply))
+            await take_message(take, BackplaneMessage(message.subject, message.data, message.reply))
 
         try:
             return NatsSubscription(await self._client.subscribe(subject, cb=on_message, pending_bytes_limit=PENDING_BYTES))
-        except nats.errors.Error as error:
+        except FAILURES as error:
             raise BackplaneError(str(error) or type(error).__name__) from error
 
     async def request(self, subject: str, data: bytes, within_s: float) -> bytes:
@@ -123,12 +126,12 @@ class NatsBackplane:
             answer = await self._client.request(subject, data, timeout=within_s)
         except nats.errors.NoRespondersError as error:
             raise NobodyError(f"nobody listens to {subject}") from error
-        except (nats.errors.Error, TimeoutError) as error:
+        except (TimeoutError, *FAILURES) as error:
             raise BackplaneError(str(error) or type(error).__name__) from error
         return bytes(answer.data)
 
     async def stop(self) -> None:
         """See `Backplane`."""
         self._usable = False
-        with suppress(nats.errors.Error):
+        with suppress(*FAILURES):
             await self._client.close()

@@ -211,6 +211,10 @@ class ClusterAdmin(AdminService):
         except (KeyError, UnicodeDecodeError, DecodeError):
             fault = Fault(Reason.MESSAGE_INVALID, f"relay {self._cluster.names.relay} does not know {name[:64]!r}")
             answer = _FAULT + wire.fault_to_status(fault).SerializeToString()
+        except Exception:
+            logger.exception("a request of another relay could not be performed: %r", name[:64])
+            fault = Fault(Reason.RELAY_UNREACHABLE, f"relay {self._cluster.names.relay} could not perform it; it is logged there")
+            answer = _FAULT + wire.fault_to_status(fault).SerializeToString()
         with suppress(BackplaneError):
             await self._cluster.backplane.publish(message.reply, answer)
 

@@ -18,6 +18,7 @@ import enum
 import json
 from dataclasses import dataclass
 
+from avatar_relay.ids import is_valid_id
 from avatar_relay.stream_numbers import is_newer
 
 SAME_TIME_US = 500_000
@@ -66,9 +67,9 @@ def decode_claim(data: bytes) -> Claim | None:
         relay, device_id, kind, attached, age_us, *later = json.loads(data)
         stream_number = later[0] if later and isinstance(later[0], int) else 0
         claim = Claim(str(relay), str(device_id), ClaimKind(kind), bool(attached), int(age_us), stream_number)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
-    return claim
+    return claim if is_valid_id(claim.device_id) and is_valid_id(claim.relay) else None
 
 
 def judge(mine: Claim, theirs: Claim, attached_for_us: int) -> Verdict:

@@ -16,6 +16,7 @@ from relay_server.cluster.frames import TUNNEL_VERSION
 from relay_server.cluster.joined import JoinedTunnels
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.passages import DoorPassage, Homes
+from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import HERE, PassageUser
 from relay_server.connections.relay import Relay
 
@@ -88,7 +89,9 @@ class Cluster:
             tasks.create_task(self._tick())
 
     async def leave(self) -> None:
-        """Notify the other relays, and disconnect."""
+        """End the tunnels, notify the other relays, and disconnect."""
+        for tunnel in self._tunnels():
+            await tunnel.cut(f"relay {self.names.relay} leaves")
         with suppress(BackplaneError):
             await self.directory.leave()
         await self._joined.flush()
@@ -194,9 +197,12 @@ class Cluster:
             self._passages = {passage for passage in self._passages if not passage.tunnel.is_over}
             with suppress(BackplaneError):  # the lost connection was reported already
                 await self.directory.tick()
-            for tunnel in [passage.tunnel for passage in self._passages] + self._homes.tunnels():
+            for tunnel in self._tunnels():
                 await tunnel.tick()
             await asyncio.sleep(TICK_S)
+
+    def _tunnels(self) -> list[Tunnel]:
+        return [passage.tunnel for passage in self._passages] + self._homes.tunnels()
 
     def _lost(self) -> None:
         """Do nothing: tunnels end by silence, or at the next message that cannot be sent."""

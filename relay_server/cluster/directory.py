@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from avatar_relay.ids import is_valid_id
 from avatar_relay.stream_numbers import is_newer
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, NobodyError, Subscription
 from relay_server.cluster.claims import Claim, ClaimKind, Verdict, decode_claim, judge
@@ -50,6 +51,8 @@ class DeviceDirectory:
         """Devices that did not appear soon after the start of this relay."""
         self._to_tell: dict[str, ClaimKind] = {}
         """Devices for which a claim must be published."""
+        self._not_told: dict[str, ClaimKind] = {}
+        """The same, after an error: tried again with the claims of detached devices."""
         self._wake = asyncio.Event()
         self._beaten_us: int | None = None
         self._asked_us = self._began_us = now_us()
@@ -66,6 +69,10 @@ class DeviceDirectory:
                     await self._settle(device_id, kind)
                 except BackplaneError as error:
                     logger.info("device %s is not claimed yet: %s", device_id, error)
+                    self._not_told[device_id] = kind
+                except Exception:
+                    logger.exception("device %s is not claimed yet", device_id)
+                    self._not_told[device_id] = kind
             await self._wake.wait()
 
     async def open(self) -> None:
@@ -78,7 +85,7 @@ class DeviceDirectory:
         if self._relay.has(device_id):
             return self._names.relay
         try:
-            return (await self._backplane.request(self._names.device(device_id), b"", LOOK_UP_S)).decode()
+            return (await self._backplane.request(self._names.device(device_id), b"", LOOK_UP_S)).decode(errors="replace")
         except NobodyError:
             return None
 
@@ -104,6 +111,8 @@ class DeviceDirectory:
         now_us = self._now_us()
         if now_us - self._asked_us >= ASK_AGAIN_US:
             self._asked_us = now_us
+            self._to_tell = {**self._not_told, **self._to_tell}
+            self._not_told = {}
             for session in self._relay.sessions():
                 if not session.attached:
                     self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
@@ -186,7 +195,7 @@ class DeviceDirectory:
         name = message.data.decode(errors="replace")
         if name.startswith("-"):
             self.members.left(name[1:])
-        elif name != self._names.relay and self.members.heard(name, self._now_us()):
+        elif name != self._names.relay and is_valid_id(name) and self.members.heard(name, self._now_us()):
             logger.info("relay %s is there", name)
             self.claim_all()
 

@@ -61,7 +61,7 @@ class JoinedTunnels:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send all waiting messages."""
+        """Send all waiting messages. What cannot be sent ends its tunnels, and no others."""
         async with self._sending:
             self._due.clear()
             waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
@@ -70,9 +70,15 @@ class JoinedTunnels:
                     for message in join(entries):
                         await self.backplane.publish(self.names.joined(relay), message)
                 except BackplaneError as error:
-                    for tunnel_id in dict.fromkeys(tunnel_id for tunnel_id, _ in entries):
-                        if (user := self._users.get(tunnel_id)) is not None:
-                            await user.cut(f"the backplane failed: {error}")
+                    await self._cut(entries, f"the backplane failed: {error}")
+                except Exception:
+                    logger.exception("messages to relay %s could not be sent", relay)
+                    await self._cut(entries, "messages could not be sent; it is logged there")
+
+    async def _cut(self, entries: Sequence[tuple[str, bytes]], why: str) -> None:
+        for tunnel_id in dict.fromkeys(tunnel_id for tunnel_id, _ in entries):
+            if (user := self._users.get(tunnel_id)) is not None:
+                await user.cut(why)
 
     def listen(self, tunnel_id: str, user: PathUser) -> None:
         """`user` hears the messages of a tunnel."""

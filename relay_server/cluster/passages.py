@@ -261,14 +261,18 @@ class HomeEnd:
         port = self._port
         port.wake = self._collect
         self._collect()
-        while not port.ended or self._collected:
-            await self._due.wait()
-            self._due.clear()
-            self._collect()
-            collected, self._collected = self._collected, []
-            records = [TunnelRecord(RecordKind.RESPONSE, encode(message)) for message in merged(collected)]
-            for at in range(0, len(records), MAX_JOINED_RECORDS):
-                await self.tunnel.send(records[at : at + MAX_JOINED_RECORDS])
+        try:
+            while not port.ended or self._collected:
+                await self._due.wait()
+                self._due.clear()
+                self._collect()
+                collected, self._collected = self._collected, []
+                records = [TunnelRecord(RecordKind.RESPONSE, encode(message)) for message in merged(collected)]
+                for at in range(0, len(records), MAX_JOINED_RECORDS):
+                    await self.tunnel.send(records[at : at + MAX_JOINED_RECORDS])
+        except Exception:
+            logger.exception("a message to a publisher could not be sent")
+            await self.tunnel.cut("a message could not be sent; it is logged there")
         await self.tunnel.end(port.fault)
 
     def _collect(self) -> None:

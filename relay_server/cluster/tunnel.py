@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
@@ -57,6 +56,9 @@ class Tunnel:
             await self._path.publish(messages)
         except BackplaneError as error:
             await self.cut(f"the backplane failed: {error}")
+        except Exception:
+            logger.exception("a message could not be sent")
+            await self.cut("a message could not be sent; it is logged there")
 
     async def tick(self) -> None:
         """Send heartbeats, and end a tunnel whose other end is silent. Call it a few times a second."""
@@ -78,8 +80,12 @@ class Tunnel:
         if self.is_over:
             return
         data = b"" if fault is None else wire.fault_to_status(fault).SerializeToString()
-        with suppress(BackplaneError):  # not behind a `send` that is stuck
+        try:  # not behind a `send` that is stuck
             await self._path.publish(list(self._writer.messages([TunnelRecord(RecordKind.END, data)])), last=True)
+        except BackplaneError:
+            pass  # the other end learns it from the silence
+        except Exception:
+            logger.exception("the end of a tunnel could not be sent")
         await self._over(fault)
 
     async def hear(self, message: bytes) -> None:
@@ -102,7 +108,10 @@ class Tunnel:
     async def _over(self, fault: Fault | None) -> None:
         if not self.is_over:
             self.is_over = True
-            self._ended(fault)
+            try:
+                self._ended(fault)
+            except Exception:  # other tunnels must not notice
+                logger.exception("the end of a tunnel could not be handled")
             await self._path.close()
 
 

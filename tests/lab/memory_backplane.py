@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take
+from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take, take_message
 
 
 class MemoryBus:
@@ -92,7 +92,7 @@ class MemorySubscription:
             due_s, message = await self.queue.get()
             await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
             self.waiting_bytes -= len(message.data)
-            await self._take(message)
+            await take_message(self._take, message)
 
 
 class MemoryBackplane:

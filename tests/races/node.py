@@ -60,6 +60,7 @@ class Node:
         for leg in self.legs:
             leg.cut()
             leg.relay_noticed = True
+        await self._cluster.leave()  # disconnected, it sends nothing; no task of its tunnels remains
 
     async def drain(self, grace_us: int) -> None:
         """End the relay as `RelayServer.drain` does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,25 @@ def test_a_claim_of_an_earlier_version_has_no_number() -> None:
     """It is judged as before."""
     claim = again("a", True, 5)
     assert decode_claim(json.dumps(json.loads(claim.encode())[:5]).encode()) == claim
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'["b", "lobby", "again", true, Infinity]',
+        b'["b", "no device", "again", true, 5]',
+        b'["no relay", "lobby", "again", true, 5]',
+        b'["b", "' + b"\\ud800" + b'", "again", true, 5]',
+        b'["b", "lobby", "stolen", true, 5]',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_claim_is_ignored(data: bytes) -> None:
+    """Bytes on the subject may come from anywhere."""
+    assert decode_claim(data) is None
 
 
 def test_a_silent_relay_is_gone() -> None:

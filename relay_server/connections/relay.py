@@ -226,9 +226,9 @@ class Relay:
         if session is not None:
             self._devices.hand_over(device_id)
             effects, publishers = self._reports.hand_over(session)
+            self._perform(effects)  # before the streams end: nothing is sent afterwards
             for key in publishers:
                 self.publishers.cut(key, Fault(Reason.MOVED, why))
-            self._perform(effects)
 
     # --- for operators ---------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from avatar_relay import wire
 from relay_server.cluster.cluster import Cluster
@@ -67,7 +68,10 @@ class Node:
         self.drains = True
         elsewhere = await self._cluster.addresses_elsewhere()
         await self.relay.drain(grace_us, hand_over=True, elsewhere=elsewhere)
-        await asyncio.sleep(STREAMS_END_US / 1e6)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STREAMS_END_US / 1e6):
+                while self.legs:  # noqa: ASYNC110 - as gRPC's servers stop when all streams have ended
+                    await asyncio.sleep(0.001)
         await self._cluster.leave()
         await self.kill()
 

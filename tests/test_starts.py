@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_relay.command import CONTEXT
 from tests.avatar_relay.test_otel_settings import WRONG
 from tests.avatar_relay.test_pem import make_pem_files
 from tests.lab.data import PROJECT_ROOT
@@ -298,7 +299,15 @@ def test_an_idle_relay_is_stopped_without_a_warning() -> None:
 
 
 OTEL = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-EMPTY = dict.fromkeys([name for name in WRONG if not name.endswith("_ENDPOINT")] + ["OTEL_PYTHON_CONTEXT"], "")
+EMPTY = dict.fromkeys([name for name in WRONG if not name.endswith("_ENDPOINT")] + [CONTEXT], "")
+
+
+def test_a_context_that_is_not_installed_is_one_line() -> None:
+    """OpenTelemetry reads the variable when it is imported, before there is a log, and would print a traceback."""
+    relay = started("relay-server", ["--listen", "127.0.0.1:0"], {CONTEXT: "nonsense"})
+    assert relay.stdout is not None and relay.stdout.readline().startswith("listening on ")
+    relay.kill()
+    assert [line.startswith(f"warning: {CONTEXT}='nonsense': ") for line in relay.communicate()[1].splitlines()] == [True]
 
 
 @pytest.mark.parametrize(

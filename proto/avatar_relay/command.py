@@ -20,6 +20,7 @@ EXIT_START_FAILED = 2
 EXIT_INTERRUPTED = 130
 MAX_ERROR = 500
 """Length of the error line for a wrong command line."""
+CONTEXT = "OTEL_PYTHON_CONTEXT"
 
 
 def prepare_process(environment: MutableMapping[str, str]) -> None:
@@ -30,18 +31,32 @@ def prepare_process(environment: MutableMapping[str, str]) -> None:
     refused. gRPC's own log is off unless GRPC_VERBOSITY enables it: our errors contain the same information. Names are resolved by the
     system, unless GRPC_DNS_RESOLVER is set: gRPC's own resolver supports neither `.local` nor nsswitch. Unless GRPC_EXPERIMENTS is set,
     servers read their connections on the thread that polls, not on a pool of threads: half the context switches, a fifth less CPU
-    (docs/notebook/live-path.md). Help texts can be printed in any encoding.
+    (docs/notebook/live-path.md). An OTEL_PYTHON_CONTEXT that is not installed is removed with a warning, as OpenTelemetry logs a traceback
+    for it. Help texts can be printed in any encoding.
     """
     plain = environment.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").strip().lower() in ("", "none")
     for name, value in list(environment.items()):
         is_default = not value.strip() or (plain and name.endswith("_COMPRESSION") and value.strip().lower() == "none")
         if name.startswith("OTEL_") and is_default:
             del environment[name]
+    _remove_unknown_context(environment)
     environment.setdefault("GRPC_VERBOSITY", "NONE")
     environment.setdefault("GRPC_DNS_RESOLVER", "native")
     environment.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def _remove_unknown_context(environment: MutableMapping[str, str]) -> None:
+    name = environment.get(CONTEXT, "").strip()
+    if not name:
+        return
+    from importlib.metadata import entry_points  # late: a rare variable
+
+    if not entry_points(group="opentelemetry_context", name=name):
+        del environment[CONTEXT]
+        text = f"{CONTEXT}={name[:MAX_ERROR]!a}: no installed package has it in opentelemetry_context; the default is used"
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 class CommandLine(argparse.ArgumentParser):

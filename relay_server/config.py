@@ -210,6 +210,8 @@ class RelayConfig:
     """Settings of the configured sources, by name. Not a setting itself: each source has a table of its own."""
     siblings: str = ""
     """Common name prefix of all workers of this relay's supervisor; empty without one. Not a setting."""
+    sockets: Path | None = None
+    """A folder of the supervisor, for sockets between its workers; None without one. Not a setting."""
 
     def __post_init__(self) -> None:
         self._check_access()

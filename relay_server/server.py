@@ -84,10 +84,10 @@ def cluster_of(relay: Relay) -> Cluster | None:
     if not relay.config.cluster_nats:
         return None
     from relay_server.cluster.cluster import Cluster
-    from relay_server.cluster.joining import names_of, nats_backplane
+    from relay_server.cluster.joining import backplane_of, names_of
 
     names = names_of(relay.config, socket.gethostname(), os.urandom(2))
-    return Cluster(relay, nats_backplane(relay.config, names.relay), names, now_us=boot_time_us, random_bytes=os.urandom)
+    return Cluster(relay, backplane_of(relay.config, names), names, now_us=boot_time_us, random_bytes=os.urandom)
 
 
 class RelayServer:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from avatar_relay.errors import ConfigError
 from relay_server.backplane.backplane import Backplane
+from relay_server.backplane.worker_sockets import WorkerSockets
 from relay_server.cluster.names import ClusterNames
 from relay_server.config import RelayConfig
 
@@ -40,13 +41,14 @@ def _read_secret(config: RelayConfig) -> bytes:
     return secret
 
 
-def nats_backplane(config: RelayConfig, relay: str) -> Backplane:
+def backplane_of(config: RelayConfig, names: ClusterNames) -> Backplane:
     """The configured backplane, not yet connected. Raises `ConfigError`."""
     try:
         from relay_server.backplane.nats_core import NatsBackplane
     except ModuleNotFoundError as error:
         raise ConfigError(f"cluster_nats: {error.name} is not installed; pip install 'avatar-relay[relay,cluster]' brings it") from error
-    return NatsBackplane(config.cluster_nats, f"{config.cluster_name}/{relay}", _tls(config))
+    backplane = NatsBackplane(config.cluster_nats, f"{config.cluster_name}/{names.relay}", _tls(config))
+    return backplane if config.sockets is None else WorkerSockets(backplane, names.joined(config.siblings), config.sockets)
 
 
 def _tls(config: RelayConfig) -> ssl.SSLContext | None:

@@ -27,6 +27,9 @@ class Assignment:
     siblings: str
     """The common prefix of the names of this supervisor's workers, and of no others."""
     cluster_secret_file: str
+    sockets: str = ""
+    """A folder for sockets between workers, which only this user can enter; empty: there is none, as with a supervisor that was started
+    by an earlier version."""
 
     def encode(self) -> bytes:
         """Serialise as JSON."""
@@ -38,6 +41,7 @@ class Assignment:
             config,
             workers=1,
             siblings=self.siblings,
+            sockets=Path(self.sockets) if self.sockets else None,
             listen=self.listen,
             admin_listen=self.admin_listen,
             cluster_nats=tuple(self.cluster_nats),

@@ -23,6 +23,7 @@ from pathlib import Path
 from avatar_relay.command import EXIT_START_FAILED
 from avatar_relay.errors import ConfigError
 from avatar_relay.service_manager import Heart, ServiceManager
+from relay_server.backplane.worker_sockets import socket_path
 from relay_server.config import ADMIN_OFF, RelayConfig
 from relay_server.workers.assignment import Assignment
 from relay_server.workers.child import ChildProcess, ended_how
@@ -134,12 +135,13 @@ class WorkersSupervisor:
 
     async def _run_worker(self, number: int, started: asyncio.Event) -> int:
         self._starts += 1
-        reports = WorkerReports(self._folder / f"worker-{number}-{self._starts}")
+        run = f"{number}-{self._starts}"
+        reports = WorkerReports(self._folder / f"worker-{run}")
         try:
             child = ChildProcess(
                 [sys.executable, "-P", "-m", "relay_server.worker", *self._flags],
                 self._environment(number) | reports.environment(),
-                self._assignment(number).encode(),
+                self._assignment(number, run).encode(),
             )
             watching = asyncio.create_task(self._watch(f"worker {number}", child, reports, started))
             try:
@@ -151,6 +153,7 @@ class WorkersSupervisor:
             return status
         finally:
             reports.close()
+            socket_path(self._folder, run).unlink(missing_ok=True)
 
     async def _until_ended(self, name: str, child: ChildProcess) -> int:
         self._running[name] = child
@@ -175,15 +178,16 @@ class WorkersSupervisor:
             logger.error("%s hangs, and is killed", name)
             child.kill()
 
-    def _assignment(self, number: int) -> Assignment:
+    def _assignment(self, number: int, run: str) -> Assignment:
         return Assignment(
             number=number,
             supervisor=os.getpid(),
             listen=self._guards[0].address,
             admin_listen=self._admin,
             cluster_nats=self._config.cluster_nats if self._nats is None else [self._nats.url],
-            cluster_relay=f"{self._siblings}{number}-{self._starts}",
+            cluster_relay=f"{self._siblings}{run}",
             siblings=self._siblings,
+            sockets=str(self._folder),
             cluster_secret_file=str(self._secret),
         )
 

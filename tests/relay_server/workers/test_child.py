@@ -61,5 +61,6 @@ def test_an_assignment_arrives_as_it_was_made() -> None:
         cluster_relay="x-w2-5",
         siblings="x-w",
         cluster_secret_file="/s",
+        sockets="/tmp/x",
     )
     assert decode_assignment(made.encode()) == made

@@ -22,7 +22,6 @@ from relay_server.sources.audio2face.mood import mood_of
 
 MIN_RATE_HZ = 16_000
 MAX_CLIP_S = 300.0
-MAX_CHUNK_S = 10.0
 MAX_EMOTIONS = 1_000
 EMOTIONS = frozenset({"amazement", "anger", "cheekiness", "disgust", "fear", "grief", "joy", "outofbreath", "pain", "sadness"})
 NVCF = "grpc.nvcf.nvidia.com:443"

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 ASK_S = 0.3
 """How long other relays may take to answer whether they know a publisher."""
+LAST_REPORTS_S = 0.2
+"""How long a relay that lost a device to another one may take to end its tunnels."""
 SETTLE_S = 0.6
 """How long a relay listens for other relays before it serves."""
 
@@ -90,6 +92,7 @@ class Cluster:
 
     async def leave(self) -> None:
         """End the tunnels, notify the other relays, and disconnect."""
+        await self._homes.finish()
         for tunnel in self._tunnels():
             await tunnel.cut(f"relay {self.names.relay} leaves")
         with suppress(BackplaneError):
@@ -164,10 +167,20 @@ class Cluster:
     # --- internals -------------------------------------------------------------------------------------------------
 
     async def _attached_at(self, device_id: str, relay: str) -> None:
-        """A device attached to another relay: cut the passages to its previous relay, which may not know it yet."""
+        """A device attached to another relay: leave the passages to its previous relay."""
         for passage in tuple(self._passages):
             if device_id in passage.devices and passage.home != relay:
-                await passage.tunnel.cut(f"device {device_id} is at relay {relay} now")
+                task = asyncio.create_task(self._leave(passage, f"device {device_id} is at relay {relay} now"))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+
+    async def _leave(self, passage: DoorPassage, why: str) -> None:
+        """Cut a passage, at once if its home is gone. Otherwise the home has heard of it too, and ends the tunnel after its last reports:
+        a claim may arrive before them, and a relay that drains does not repeat them for long."""
+        with suppress(BackplaneError):
+            await self.backplane.request(self.names.publishers(passage.home), b"", ASK_S)
+            await asyncio.sleep(LAST_REPORTS_S)
+        await passage.tunnel.cut(why)
 
     async def _on_publisher(self, message: BackplaneMessage) -> None:
         """Answer another relay's door, which asks whether this relay knows a publisher."""

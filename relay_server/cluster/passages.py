@@ -196,14 +196,19 @@ class HomeEnd:
         self._collected: list[ToPublisher] = []
         """The port's messages, not sent yet."""
         self._due = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
+        self.writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Listen, and start to write responses. Raises `BackplaneError`."""
         await self.tunnel.open()
-        self._writer = asyncio.create_task(self._write())
+        self.writer = asyncio.create_task(self._write())
         if self._may_wait:
             self._reader = asyncio.create_task(self._take_kept())
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the publisher's stream was ended, and its last messages are not sent yet."""
+        return self._port.ended and not self.tunnel.is_over
 
     async def _keep(self, record: TunnelRecord) -> None:
         self._kept.append(record)
@@ -291,7 +296,7 @@ class HomeEnd:
         if self.tunnel.broke:
             self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
         self._port.close()
-        for task in (self._writer, self._reader):
+        for task in (self.writer, self._reader):
             if task is not None:
                 task.cancel()
 
@@ -314,6 +319,12 @@ class Homes:
         """The open tunnels."""
         self._ends = {end for end in self._ends if not end.tunnel.is_over}
         return [end.tunnel for end in self._ends]
+
+    async def finish(self) -> None:
+        """Wait until the tunnels of ended streams have sent their last messages."""
+        writers = [end.writer for end in self._ends if end.writer is not None and end.is_ending]
+        if writers:
+            await asyncio.wait(writers, timeout=OPEN_S)
 
     async def _on_opening(self, message: BackplaneMessage) -> None:
         try:

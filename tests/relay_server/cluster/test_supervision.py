@@ -43,15 +43,17 @@ class FaultyBackplane(MemoryBackplane):
 
 
 class FakeDoor:
-    """Records how its passages end."""
+    """Records what it hears, and how its passages end."""
 
     owner = ""
 
     def __init__(self) -> None:
+        self.heard: asyncio.Queue[ToPublisher] = asyncio.Queue()
         self.ended: asyncio.Queue[Fault | None] = asyncio.Queue()
 
     def hear(self, place: str, message: ToPublisher) -> None:
         """See `PassageUser`."""
+        self.heard.put_nowait(message)
 
     def has_parts(self, conversation_ids: object) -> None:
         """See `PassageUser`."""

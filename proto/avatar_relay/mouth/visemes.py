@@ -76,6 +76,9 @@ _OF_MARKS = {"ᵐ": LIPS_TOGETHER, "ⁿ": _TONGUE_TIP, "ʷ": _W, "ʰ": _BREATH, 
 _BASE = re.compile(r"(?:LATIN|CYRILLIC|GREEK).* (?:LETTER|CAPITAL) (?:\w+ )*?([A-Z])(?: WITH.*)?")
 """A letter's Unicode name, such as LATIN SMALL LETTER P WITH HOOK: a variant has its base's place of articulation."""
 
+BILABIALS = frozenset("pbmɓ")
+"""Letters of phonemes for which the lips touch."""
+
 
 def visemes_of(ipa: str) -> tuple[Viseme, ...]:
     """The mouths of one phoneme, in order: two for a diphthong, one silence for a pause.
@@ -91,6 +94,11 @@ def visemes_of(ipa: str) -> tuple[Viseme, ...]:
     if len(found) == 2 and found[0] is _TONGUE_TIP and found[1] in (_HISS, _HUSH):
         return found[1:]
     return found
+
+
+def is_bilabial(ipa: str) -> bool:
+    """Whether the lips touch for this phoneme."""
+    return _letters(ipa)[:1] in BILABIALS
 
 
 def is_vowel(ipa: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
@@ -23,6 +24,8 @@ TICK_S = 0.05
 commands do not wait."""
 MAX_WAITING_BYTES = 64 << 20
 """Limit of unsent messages. Beyond it the tunnels that send break."""
+SHARE_WAITING_BYTES = 8 << 20
+"""The part of it for one identity, or for one tunnel if there are no identities."""
 
 
 class JoinedTunnels:
@@ -38,6 +41,8 @@ class JoinedTunnels:
         self._waiting: dict[str, list[tuple[str, bytes]]] = {}
         """For each relay, tunnels and their messages."""
         self._waiting_bytes = 0
+        self._shares = Counter[str]()
+        """The waiting bytes of each identity, or tunnel if there are no identities."""
         self._due = asyncio.Event()
         self._at_tick: list[Callable[[], None]] = []
         self._sending = asyncio.Lock()
@@ -46,9 +51,9 @@ class JoinedTunnels:
         """Listen. Raises `BackplaneError`."""
         await self.backplane.subscribe(self.names.joined(self.names.relay), self._on_message)
 
-    def path(self, relay: str, tunnel_id: str) -> JoinedPath:
-        """The path of a tunnel to `relay`."""
-        return JoinedPath(self, relay, tunnel_id)
+    def path(self, relay: str, tunnel_id: str, owner: str) -> JoinedPath:
+        """The path of a tunnel to `relay`, for a publisher with the identity `owner`."""
+        return JoinedPath(self, relay, tunnel_id, owner)
 
     def sent_bytes(self, relay: str, owner: str) -> SentBytes:
         """What publishers of an identity have sent to `relay`; separate for each tunnel if `owner` is empty."""
@@ -65,6 +70,7 @@ class JoinedTunnels:
         async with self._sending:
             self._due.clear()
             waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+            self._shares.clear()
             for relay, entries in waiting.items():
                 try:
                     for message in join(entries):
@@ -88,13 +94,15 @@ class JoinedTunnels:
         """Ignore further messages of a tunnel."""
         self._users.pop(tunnel_id, None)
 
-    def add(self, relay: str, tunnel_id: str, messages: Sequence[bytes]) -> None:
+    def add(self, relay: str, tunnel_id: str, owner: str, messages: Sequence[bytes]) -> None:
         """Send messages of a tunnel with the next joined one. Raises `BackplaneError` if there is no connection, or too much waits."""
         if not self.backplane.connected:
             raise BackplaneError("there is no connection")
         size = sum(map(len, messages))
-        if self._waiting_bytes + size > MAX_WAITING_BYTES:
-            raise BackplaneError(f"{self._waiting_bytes + size} bytes would wait")
+        share = self._shares[owner or tunnel_id] + size
+        if share > SHARE_WAITING_BYTES or self._waiting_bytes + size > MAX_WAITING_BYTES:
+            raise BackplaneError(f"{share} bytes of it would wait, {self._waiting_bytes + size} in all")
+        self._shares[owner or tunnel_id] = share
         self._waiting_bytes += size
         self._waiting.setdefault(relay, []).extend([(tunnel_id, message) for message in messages])
         self._due.set()
@@ -124,10 +132,11 @@ class JoinedTunnels:
 class JoinedPath:
     """The path of one tunnel's messages, joined with those of other tunnels between the same relays."""
 
-    def __init__(self, joined: JoinedTunnels, relay: str, tunnel_id: str) -> None:
+    def __init__(self, joined: JoinedTunnels, relay: str, tunnel_id: str, owner: str) -> None:
         self._joined = joined
         self._relay = relay
         self._tunnel_id = tunnel_id
+        self._owner = owner
 
     async def open(self, user: PathUser) -> None:
         """See `TunnelPath`."""
@@ -136,7 +145,7 @@ class JoinedPath:
     async def publish(self, messages: Sequence[bytes], *, last: bool = False) -> None:
         """See `TunnelPath`."""
         del last
-        self._joined.add(self._relay, self._tunnel_id, messages)
+        self._joined.add(self._relay, self._tunnel_id, self._owner, messages)
 
     async def close(self) -> None:
         """See `TunnelPath`."""

@@ -94,7 +94,7 @@ class DoorPassage:
         versions = {"version": joined.tunnel_version if may_join else OLDEST_VERSION, "oldest": OLDEST_VERSION}
         asked = {**versions, "tunnel": self._tunnel_id, "door": joined.names.relay, "owner": self._port.owner}
         await self.tunnel.open()
-        path = joined.path(self.home, self._tunnel_id)
+        path = joined.path(self.home, self._tunnel_id, self._port.owner)
         await path.open(self.tunnel)  # a home that joins may speak before its answer arrives
         is_joined = False
         try:
@@ -343,10 +343,11 @@ class Homes:
         if version is None:
             theirs = str(asked.get("version"))[:16]
             return f"relay {self._names.relay} speaks version {newest} of the tunnel, and relay {door} version {theirs}"
-        path: TunnelPath = self._joined.path(door, tunnel_id)
+        owner = str(asked.get("owner"))
+        path: TunnelPath = self._joined.path(door, tunnel_id, owner)
         if version < JOINED_VERSION:
             path = OwnSubjects(self._backplane, listen=self._names.up(tunnel_id), speak=self._names.down(tunnel_id))
-        end = HomeEnd(self._relay, self._joined, path, str(asked.get("owner")), self._now_us)
+        end = HomeEnd(self._relay, self._joined, path, owner, self._now_us)
         await end.open()
         self._ends.add(end)
         return f"{TAKEN.decode()}{version}"

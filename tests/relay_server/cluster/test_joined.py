@@ -50,9 +50,9 @@ async def test_what_is_sent_in_one_turn_is_one_message() -> None:
     await ends["home"].backplane.subscribe("test.joined.home", note)
     tunnels = [FakeTunnel(), FakeTunnel()]
     for number, tunnel in enumerate(tunnels):
-        await ends["home"].path("door", str(number)).open(tunnel)
+        await ends["home"].path("door", str(number), "").open(tunnel)
     task = asyncio.create_task(ends["door"].run())
-    paths = [ends["door"].path("home", str(number)) for number in range(3)]
+    paths = [ends["door"].path("home", str(number), "") for number in range(3)]
     await paths[0].publish([b"a", b"b"])
     await paths[1].publish([b"c"])
     await paths[2].publish([b"nobody hears it"])
@@ -71,7 +71,7 @@ async def test_what_cannot_be_sent_cuts_its_tunnels(monkeypatch: pytest.MonkeyPa
     door = JoinedTunnels(bus.node("door"), ClusterNames("test", "door"), TUNNEL_VERSION)
     await door.backplane.start(lambda: None, lambda: None)
     tunnel, idle = FakeTunnel(), FakeTunnel()
-    path, idle_path = door.path("home", "1"), door.path("home", "2")
+    path, idle_path = door.path("home", "1", ""), door.path("home", "2", "")
     await path.open(tunnel)
     await idle_path.open(idle)
     await path.publish([b"a"])
@@ -82,8 +82,27 @@ async def test_what_cannot_be_sent_cuts_its_tunnels(monkeypatch: pytest.MonkeyPa
     assert tunnel.cuts == ["the backplane failed: there is no connection"]
     assert idle.cuts == []
     monkeypatch.setattr(joined_module, "MAX_WAITING_BYTES", 2)
-    with pytest.raises(BackplaneError, match="3 bytes would wait"):
+    with pytest.raises(BackplaneError, match="3 bytes of it would wait"):
         await path.publish([b"c" * 3])
+
+
+async def test_an_identity_has_a_share_of_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot break the tunnels of others; without identities, each tunnel has a share."""
+    bus = MemoryBus()
+    door = JoinedTunnels(bus.node("door"), ClusterNames("test", "door"), TUNNEL_VERSION)
+    await door.backplane.start(lambda: None, lambda: None)
+    monkeypatch.setattr(joined_module, "SHARE_WAITING_BYTES", 4)
+    monkeypatch.setattr(joined_module, "MAX_WAITING_BYTES", 14)
+    for first, second, other in (("studio", "studio", "studio-2"), ("", "", "")):
+        await door.path("home", "1", first).publish([b"1234"])
+        with pytest.raises(BackplaneError, match="5 bytes of it would wait"):
+            await door.path("home", "2" if first else "1", second).publish([b"5"])
+        await door.path("home", "3", other).publish([b"6789"])
+        await door.flush()
+    for number in range(3):
+        await door.path("home", str(number), "").publish([b"1234"])
+    with pytest.raises(BackplaneError, match="3 bytes of it would wait"):
+        await door.path("home", "4", "").publish([b"123"])
 
 
 @pytest.mark.parametrize("earlier", ["a", "b"])

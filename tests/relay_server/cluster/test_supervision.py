@@ -105,12 +105,12 @@ async def test_an_error_with_one_relay_ends_only_the_tunnels_to_it(caplog: pytes
     await listener.subscribe("test.joined.other", note)
     concerned, idle, other = FakeTunnel(), FakeTunnel(), FakeTunnel()
     for relay, tunnel_id, tunnel in (("home", "1", concerned), ("home", "2", idle), ("other", "3", other)):
-        await joined.path(relay, tunnel_id).open(tunnel)
+        await joined.path(relay, tunnel_id, "").open(tunnel)
     task = asyncio.create_task(joined.run())
     async with asyncio.timeout(10):
         for number in range(2):
-            await joined.path("home", "1").publish([b"lost"])
-            await joined.path("other", "3").publish([b"%d" % number])
+            await joined.path("home", "1", "").publish([b"lost"])
+            await joined.path("other", "3", "").publish([b"%d" % number])
             assert (await heard.get()).endswith(b"%d" % number)
     assert not task.done()
     assert concerned.cuts == ["messages could not be sent; it is logged there"] * 2

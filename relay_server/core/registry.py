@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
 from avatar_relay.media import Payload
-from avatar_relay.messages import ConversationCredit, Dropped, Finished, PlayerEvent, PublisherWelcome, ToPublisher
+from avatar_relay.messages import ConversationCredit, Dropped, Finished, PlayerEvent, Pong, PublisherWelcome, ToPublisher
 from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import Backlog, Unacknowledged
 from relay_server.core.conversation import Conversation
@@ -101,9 +101,10 @@ class PublisherRecord:
         self._unacknowledged.acknowledge(device_id, event_id)
 
     def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
-        """Begin a new stream of the same session: unacknowledged messages are resent. Queued credit is dropped, as `missed` restates it."""
+        """Begin a new stream of the same session: unacknowledged messages are resent. Queued credit is dropped, as `missed` restates it, and
+        pongs, which would answer pings of the new stream."""
         told = self._unacknowledged
-        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit) and message not in told]
+        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit | Pong) and message not in told]
         self.backlog.begin([welcome, *missed])
         for message in (*self.drops.values(), *self.told_once, *told.all(), *waiting):
             self.missed += self.backlog.append(message)

@@ -249,6 +249,22 @@ async def test_the_end_of_a_conversation_that_was_over_before_the_stream_is_pass
         assert await door.receive() == ends[1]
 
 
+async def test_a_ping_is_not_answered_for_the_stream_before() -> None:
+    """A pong that the publisher did not read in time would answer the first ping of its next stream, and be taken for a barrier."""
+    ways, publishers = SlowWays(), new_relay().publishers
+    first, second = DoorPort(publishers, "", ways), DoorPort(publishers, "", ways)
+    await first.send(PublisherHello("backend", 1, "test"))
+    welcome = await first.receive()
+    assert isinstance(welcome, PublisherWelcome)
+    await first.send(Ping(1, 0))
+    await second.send(PublisherHello("backend", 1, "test", session_token=welcome.session_token))
+    await second.send(Ping(2, 0))
+    assert isinstance(second.next(), PublisherWelcome)
+    answer = second.next()
+    assert isinstance(answer, Pong)
+    assert answer.ping_id == 2
+
+
 async def test_a_device_that_is_never_found_is_reported_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each relay says that it is at another one: the attempts are limited, and the stream survives."""
     monkeypatch.setattr(openings, "WAIT_S", 0.0)

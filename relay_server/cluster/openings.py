@@ -22,7 +22,7 @@ from avatar_relay.reasons import Fault, Reason
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.barriers import Barriers
 from relay_server.cluster.parts import ConversationParts
-from relay_server.cluster.waiting_opens import ANSWER_S, WAIT_S, Opens, WaitingOpens
+from relay_server.cluster.waiting_opens import ANSWER_S, MAX_WAITING_OPENS, WAIT_S, Opens, WaitingOpens
 from relay_server.cluster.ways import HERE, Ways
 
 MEMBER_WAIT_S = 2.0
@@ -82,6 +82,9 @@ class Openings:
             and not self._waiting.concerns(devices)
         ):
             await self._here(message)
+        elif self._waiting.is_full:
+            fault = Fault(Reason.LIMIT_REACHED, f"{MAX_WAITING_OPENS} conversations of this stream are being opened", "open", RETRY_MS)
+            self._door.tell(ConversationError(conversation_id, fault))
         else:
             self._waiting.begin(message, devices)
 
@@ -187,7 +190,7 @@ class Openings:
     # --- within ----------------------------------------------------------------------------------------------------
 
     def _devices_of(self, message: PublishOpen) -> list[str]:
-        return [device_id for target in message.targets for device_id in self._ways.members_of(target)]
+        return list(dict.fromkeys(device_id for target in message.targets for device_id in self._ways.members_of(target)))
 
     async def _places_of(self, devices: Sequence[str]) -> dict[str, str | None]:
         return {device_id: await self._ways.home_of(device_id) for device_id in devices}

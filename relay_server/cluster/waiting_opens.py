@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Protocol
 
 from avatar_relay.errors import PeerError
@@ -26,6 +27,8 @@ WAIT_S = DEVICE_LEASE_US / 1e6
 """As long as a single relay keeps the session of a detached device."""
 ANSWER_S = 5.0
 """How long relays may take to answer an opening: a tunnel whose other end is silent ends before."""
+MAX_WAITING_OPENS = 1_024
+"""Limit of one stream: as many as an identity's conversations by default."""
 MAX_KEPT = 4_096
 MAX_KEPT_BYTES = 4 << 20
 """Limits for messages of waiting conversations. Publishers have no credit for them yet, so that is little."""
@@ -68,18 +71,23 @@ class WaitingOpens:
         """Whether a conversation waits."""
         return conversation_id in self._kept
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more conversations may wait."""
+        return len(self._tasks) >= MAX_WAITING_OPENS
+
     def concerns(self, device_ids: Collection[str]) -> bool:
         """Whether a conversation with one of these devices waits."""
         return any([device_id in self._last for device_id in device_ids])
 
     def begin(self, message: PublishOpen, device_ids: Collection[str]) -> None:
-        """Open a conversation with these devices as soon as possible. It must not wait already."""
+        """Open a conversation with these devices as soon as possible. It must not wait already, and there must be room."""
         self._kept[message.open.conversation_id] = []
         before = {self._last[device_id] for device_id in device_ids if device_id in self._last}
         task = asyncio.create_task(self._wait(message, before))
         self._tasks.add(task)
         self._last.update(dict.fromkeys(device_ids, task))
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, device_ids))
 
     def keeps(self, message: AtRelay, data: bytes) -> bool:
         """Keep a message of a waiting conversation; returns whether it was one. Raises `PeerError` if a limit is exceeded."""
@@ -146,6 +154,8 @@ class WaitingOpens:
         finally:
             self._kept.pop(conversation_id, None)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, device_ids: Collection[str], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._last = {device_id: last for device_id, last in self._last.items() if last is not task}
+        for device_id in device_ids:
+            if self._last.get(device_id) is task:
+                del self._last[device_id]

@@ -101,8 +101,8 @@ class PublisherRecord:
         self._unacknowledged.acknowledge(device_id, event_id)
 
     def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
-        """Begin a new stream of the same session: unacknowledged messages are resent. Queued credit is dropped, as `missed` restates it, and
-        pongs, which would answer pings of the new stream."""
+        """Begin a new stream of the same session: unacknowledged messages are resent. Queued credit is dropped, as `missed` restates it;
+        so are pongs, which would answer pings of the new stream."""
         told = self._unacknowledged
         waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit | Pong) and message not in told]
         self.backlog.begin([welcome, *missed])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,7 @@ from avatar_relay.messages import (
     Volume,
 )
 from avatar_relay.reasons import Fault, Reason
-from relay_server.cluster import openings
+from relay_server.cluster import openings, waiting_opens
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.ways import PassageUser
 from relay_server.config import RelayConfig
@@ -77,12 +78,12 @@ class SlowWays:
         self.answers = asyncio.Event()
         self.passages: dict[str, FakePassage] = {}
         self.moved: dict[str, str] = {}
-        self._looks = Counter[str]()
+        self.looks = Counter[str]()
 
     async def home_of(self, device_id: str) -> str | None:
         """See `Ways`."""
-        self._looks[device_id] += 1
-        return "b" if self._looks[device_id] == 1 else self.moved.get(device_id, "b")
+        self.looks[device_id] += 1
+        return "b" if self.looks[device_id] == 1 else self.moved.get(device_id, "b")
 
     def is_here(self, device_id: str) -> bool:
         """See `Ways`."""
@@ -247,6 +248,36 @@ async def test_the_end_of_a_conversation_that_was_over_before_the_stream_is_pass
         for end in ends:
             door.hear("c", end)
         assert await door.receive() == ends[1]
+
+
+async def test_the_conversations_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher of one device could otherwise begin any number of tasks at its door. What waits is not affected."""
+    monkeypatch.setattr(waiting_opens, "MAX_WAITING_OPENS", 2)
+    ways = SlowWays()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        for number in range(3):
+            await door.send(opening(f"c{number}", "lobby"))
+        told = await door.receive()
+        assert isinstance(told, ConversationError)
+        assert (told.conversation_id, told.fault.reason) == ("c2", Reason.LIMIT_REACHED)
+        ways.answers.set()
+        assert [await door.receive() for _ in range(2)] == [Opened(f"c{number}", ("lobby",)) for number in range(2)]
+        await asyncio.sleep(0)
+        await door.send(opening("c3", "lobby"))
+        assert await door.receive() == Opened("c3", ("lobby",))
+    assert ways.opened_at("b") == ["c0", "c1", "c3"]
+
+
+async def test_a_device_that_is_named_twice_is_looked_up_once() -> None:
+    """Each look-up is a message on the backplane."""
+    ways = SlowWays()
+    ways.answers.set()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        await door.send(replace(opening("c0", "lobby"), targets=("lobby",) * 200))
+        assert await door.receive() == Opened("c0", ("lobby",))
+    assert ways.looks["lobby"] == 1
 
 
 async def test_a_ping_is_not_answered_for_the_stream_before() -> None:

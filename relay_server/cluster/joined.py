@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.05
 """Acknowledgements and credit of all tunnels are sent at this interval, unless another message takes them along. Media, events and
 commands do not wait."""
+TURN_S = 0.001
+"""After a joined message that took longer to handle, other tasks run before the next one."""
 MAX_WAITING_BYTES = 64 << 20
 """Limit of unsent messages. Beyond it the tunnels that send break."""
 SHARE_WAITING_BYTES = 8 << 20
@@ -124,9 +126,13 @@ class JoinedTunnels:
         except TunnelBrokenError as error:
             logger.warning("a joined message of another relay is ignored: %s", error)
             return
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
         for tunnel_id, part in parts:
             if (user := self._users.get(tunnel_id)) is not None:
                 await user.hear(part)
+        if now_s() - began_s > TURN_S:
+            await asyncio.sleep(0)  # a queue of such messages would not let heartbeats be sent
 
 
 class JoinedPath:

@@ -9,7 +9,7 @@ import pytest
 
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster import joined as joined_module
-from relay_server.cluster.frames import TUNNEL_VERSION, parts_in
+from relay_server.cluster.frames import TUNNEL_VERSION, join, parts_in
 from relay_server.cluster.joined import JoinedTunnels
 from relay_server.cluster.names import ClusterNames
 from tests.lab.history import History
@@ -103,6 +103,40 @@ async def test_an_identity_has_a_share_of_what_waits(monkeypatch: pytest.MonkeyP
         await door.path("home", str(number), "").publish([b"1234"])
     with pytest.raises(BackplaneError, match="3 bytes of it would wait"):
         await door.path("home", "4", "").publish([b"123"])
+
+
+class SlowTunnel(FakeTunnel):
+    """Takes long to handle a message; notes how often another task had run before."""
+
+    turns = 0
+    seen: tuple[int, ...] = ()
+
+    async def hear(self, message: bytes) -> None:
+        """See `PathUser`."""
+        self.seen = (*self.seen, self.turns)
+        until_s = asyncio.get_running_loop().time() + 2 * joined_module.TURN_S
+        while asyncio.get_running_loop().time() < until_s:
+            pass
+
+
+async def test_messages_that_take_long_let_other_tasks_run() -> None:
+    """Between two of them, although both have arrived: otherwise no heartbeat would be sent meanwhile."""
+    bus = MemoryBus()
+    home = JoinedTunnels(bus.node("home"), ClusterNames("test", "home"), TUNNEL_VERSION)
+    await home.backplane.start(lambda: None, lambda: None)
+    tunnel = SlowTunnel()
+    await home.path("door", "1", "").open(tunnel)
+
+    async def count() -> None:
+        while True:
+            tunnel.turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    for message in (*join([("1", bytes(8))]),) * 3:
+        await home._on_message(BackplaneMessage("test.joined.home", message))
+    counting.cancel()
+    assert len(set(tunnel.seen)) >= 3
 
 
 @pytest.mark.parametrize("earlier", ["a", "b"])

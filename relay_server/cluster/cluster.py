@@ -204,6 +204,7 @@ class Cluster:
             await self.backplane.publish(message.reply, b"" if self._drains else self._address.encode())
 
     async def _tick(self) -> None:
+        busy_us = 0
         while True:
             if not self.backplane.connected or self.directory.members.missing(self._now_us()):
                 self._cut_off_us = self._now_us()
@@ -211,8 +212,10 @@ class Cluster:
             with suppress(BackplaneError):  # the lost connection was reported already
                 await self.directory.tick()
             for tunnel in self._tunnels():
-                await tunnel.tick()
+                await tunnel.tick(busy_us)
+            due_us = self._now_us() + round(TICK_S * 1e6)
             await asyncio.sleep(TICK_S)
+            busy_us = max(self._now_us() - due_us, self._joined.busy_us())
 
     def _tunnels(self) -> list[Tunnel]:
         return [passage.tunnel for passage in self._passages] + self._homes.tunnels()

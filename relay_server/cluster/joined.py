@@ -45,6 +45,7 @@ class JoinedTunnels:
         self._waiting_bytes = 0
         self._shares = Counter[str]()
         """The waiting bytes of each identity, or tunnel if there are no identities."""
+        self._busy_s = 0.0
         self._due = asyncio.Event()
         self._at_tick: list[Callable[[], None]] = []
         self._sending = asyncio.Lock()
@@ -87,6 +88,11 @@ class JoinedTunnels:
         for tunnel_id in dict.fromkeys(tunnel_id for tunnel_id, _ in entries):
             if (user := self._users.get(tunnel_id)) is not None:
                 await user.cut(why)
+
+    def busy_us(self) -> int:
+        """How long messages were being handled since the last call, in µs. Heartbeats may have waited behind them."""
+        busy_s, self._busy_s = self._busy_s, 0.0
+        return round(busy_s * 1e6)
 
     def listen(self, tunnel_id: str, user: PathUser) -> None:
         """`user` hears the messages of a tunnel."""
@@ -131,7 +137,9 @@ class JoinedTunnels:
         for tunnel_id, part in parts:
             if (user := self._users.get(tunnel_id)) is not None:
                 await user.hear(part)
-        if now_s() - began_s > TURN_S:
+        took_s = now_s() - began_s
+        self._busy_s += took_s
+        if took_s > TURN_S:
             await asyncio.sleep(0)  # a queue of such messages would not let heartbeats be sent
 
 

@@ -60,9 +60,13 @@ class Tunnel:
             logger.exception("a message could not be sent")
             await self.cut("a message could not be sent; it is logged there")
 
-    async def tick(self) -> None:
-        """Send heartbeats, and end a tunnel whose other end is silent. Call it a few times a second."""
+    async def tick(self, busy_us: int = 0) -> None:
+        """Send heartbeats, and end a tunnel whose other end is silent. Call it a few times a second.
+
+        `busy_us`: how long this relay could not hear anything since the last call. That is no silence of the other end.
+        """
         now_us = self._now_us()
+        self._heard_us = min(now_us, self._heard_us + busy_us)
         if now_us - self._heard_us > SILENCE_US:
             await self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
         elif now_us - self._said_us >= BEAT_US // 2:

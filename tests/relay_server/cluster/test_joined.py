@@ -120,7 +120,7 @@ class SlowTunnel(FakeTunnel):
 
 
 async def test_messages_that_take_long_let_other_tasks_run() -> None:
-    """Between two of them, although both have arrived: otherwise no heartbeat would be sent meanwhile."""
+    """Between two of them, although both have arrived: otherwise no heartbeat would be sent meanwhile. The time is counted."""
     bus = MemoryBus()
     home = JoinedTunnels(bus.node("home"), ClusterNames("test", "home"), TUNNEL_VERSION)
     await home.backplane.start(lambda: None, lambda: None)
@@ -137,6 +137,8 @@ async def test_messages_that_take_long_let_other_tasks_run() -> None:
         await home._on_message(BackplaneMessage("test.joined.home", message))
     counting.cancel()
     assert len(set(tunnel.seen)) >= 3
+    assert home.busy_us() >= 6e6 * joined_module.TURN_S
+    assert home.busy_us() == 0
 
 
 @pytest.mark.parametrize("earlier", ["a", "b"])

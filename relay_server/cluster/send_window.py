@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from relay_server.cluster.frames import TunnelRecord
 
-WINDOW_BYTES = 128 << 10
+WINDOW_BYTES = 512 << 10
 """Limit for one tunnel. A larger message is sent when nothing else of the tunnel is unhandled."""
-SHARE_BYTES = 1 << 20
+SHARE_BYTES = 4 << 20
 """Limit for all tunnels of one identity to a home; one larger message may exceed it."""
 PING_BYTES = WINDOW_BYTES // 4
 """The door sends a ping of its own when so much was sent since the last one."""

@@ -141,24 +141,24 @@ class Devices:
         if session.flight.is_narrow and (conversation_id := self._reports.yield_motion(session, now_us)):
             self._credit_due(conversation_id)
         message = session.take(now_us)
-        match message:
-            case MediaMessage(conversation_id=cid, batches=batches):
-                conversation, again_bytes = self._registry.conversations[cid], session.deliveries[cid].again_bytes
-                for batch in batches:
-                    size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
-                    conversation.sent(session.device_id, batch.kind, size)
-                if self._observer is not None:
-                    self._observer.payloads_sent(session.device_id, cid, batches, now_us)
-                if conversation.owes_credit:
-                    self._credit_due(cid)
-                if now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
-                    port.next_ping_us = max(port.next_ping_us, now_us) + self._config.heartbeat_us
-                    if not session.outbox.control_waits:  # otherwise this media has queued a ping already
-                        session.ping(now_us)
-            case Ping():
-                return Ping(message.ping_id, now_us)
-            case Pong():
-                return self._clocks.sent(message)
+        if isinstance(message, MediaMessage):  # `match` costs twice as much, for each payload
+            cid, batches = message
+            conversation, again_bytes = self._registry.conversations[cid], session.deliveries[cid].again_bytes
+            for batch in batches:
+                size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
+                conversation.sent(session.device_id, batch.kind, size)
+            if self._observer is not None:
+                self._observer.payloads_sent(session.device_id, cid, batches, now_us)
+            if conversation.owes_credit:
+                self._credit_due(cid)
+            if now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
+                port.next_ping_us = max(port.next_ping_us, now_us) + self._config.heartbeat_us
+                if not session.outbox.control_waits:  # otherwise this media has queued a ping already
+                    session.ping(now_us)
+        elif isinstance(message, Ping):
+            return Ping(message.ping_id, now_us)
+        elif isinstance(message, Pong):
+            return self._clocks.sent(message)
         return message
 
     def leave(self, port: DevicePort) -> None:

@@ -59,9 +59,10 @@ class PublisherPort(Port[ToPublisher]):
 
     def send_media(self, media: PublishedMedia) -> Awaitable[None] | None:
         """Like `send`, but returns None if the message is handled already: only media of a stream without hello may have to wait."""
-        if self.fault is not None or self.publisher is None or self.publisher.by_hand:
+        publisher = self.publisher
+        if self.fault is not None or publisher is None or publisher.by_hand:
             return self.send(media)
-        self._publishers.take(self, media)
+        self._publishers.take_media(self, publisher, media)
         return None
 
     def next(self) -> ToPublisher | None:
@@ -126,11 +127,16 @@ class Publishers:
             return
         publisher = port.publisher or self._take_by_hand(port)
         if isinstance(message, PublishedMedia):
-            self._perform(self._commands.take_media(publisher, message, port.heard_us))
+            self.take_media(port, publisher, message)
         elif isinstance(message, Ping):
             self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
         else:
             self._perform(self._commands.handle(publisher, message, port.heard_us))
+
+    def take_media(self, port: PublisherPort, publisher: PublisherRecord, media: PublishedMedia) -> None:
+        """Handle media of the port's publisher."""
+        now_us = port.heard_us = self._clocks.now_us()
+        self._perform(self._commands.take_media(publisher, media, now_us))
 
     def blocks(self, publisher: PublisherRecord, message: Media | PublishedMedia) -> bool:
         """Whether media of a stream without credit must wait for room."""

@@ -8,15 +8,16 @@ class Allowance:
 
     def __init__(self, per_second: int, burst: int, now_us: int) -> None:
         self._per_second = per_second
-        self._burst = burst
+        self._burst = float(burst)
         self._left = float(burst)
         self._filled_us = now_us
 
     def take(self, count: int, now_us: int) -> bool:
         """Use `count` tokens; False, with none used, if fewer are left."""
         filled = self._left + (now_us - self._filled_us) * self._per_second / 1e6
-        self._left, self._filled_us = min(filled, float(self._burst)), now_us
-        if count > self._left:
+        left = self._left = filled if filled < self._burst else self._burst
+        self._filled_us = now_us
+        if count > left:
             return False
-        self._left -= count
+        self._left = left - count
         return True

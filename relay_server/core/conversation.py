@@ -111,10 +111,12 @@ class Track:
         """
         _, seqs, all_pts_us, durations_us, sizes, offsets, totals = columns
         if len(seqs) == 1 and self._partial is None and not (offsets[0] or totals[0]):  # most messages of live traffic
-            if seqs[0] != self.last_seq + 1 or all_pts_us[0] < 0 or not 0 < sizes[0] <= MAX_FRAGMENT_BYTES:
+            (seq,), (pts_us,) = seqs, all_pts_us
+            if seq != self.last_seq + 1 or pts_us < 0 or not 0 < sizes[0] <= MAX_FRAGMENT_BYTES:
                 return False
-            self.last_seq = seqs[0]
-            self._position_us = max(self._position_us, all_pts_us[0] + durations_us[0])
+            self.last_seq = seq
+            if (end_us := pts_us + durations_us[0]) > self._position_us:
+                self._position_us = end_us
             return True
         if min(all_pts_us) < 0 or not 0 < min(sizes) <= max(sizes) <= MAX_FRAGMENT_BYTES:
             return False
@@ -248,13 +250,8 @@ class Conversation:
             Kind.MOTION: Track(Kind.MOTION, open_.motion_format, held.motion_seq),
         }
         self._windows = {kind: CreditWindow(window, step) for kind in Kind}
-        self._dropped = dict.fromkeys(Kind, 0)
-        self._sent = dict.fromkeys(((device_id, kind) for device_id in device_ids for kind in Kind), 0)
-        self._fastest = dict.fromkeys(Kind, 0)
-        """Bytes of each kind sent to the device that received most."""
-        self._credit_step = step
-        self._unreturned = dict.fromkeys(Kind, 0)
-        """The part of `_fastest` sent since credit was last returned."""
+        self._sent = {device_id: dict.fromkeys(Kind, 0) for device_id in device_ids} if len(device_ids) > 1 else {}
+        """Bytes of each kind sent to each device, if there are several."""
         self.owes_credit = False
         """Whether enough media was sent to return credit."""
 
@@ -286,7 +283,9 @@ class Conversation:
     def receive_columns(self, columns: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
         """Accept payloads of one kind that need no change; False, with the state unchanged, if any of them does not qualify."""
         kind = columns.kind
-        if (self.state, kind) in NOT_TAKEN or (kind is Kind.MOTION and self.open.motion_format is None):
+        if self.state is not State.OPEN and (self.state, kind) in NOT_TAKEN:
+            return False
+        if kind is Kind.MOTION and self.open.motion_format is None:
             return False
         window = self._windows[kind]
         if not window.use(size_bytes, credited=credited):
@@ -313,25 +312,25 @@ class Conversation:
         accepted = None if refused else self._tracks[kind].take(payload)
         window.use(size)
         if accepted is None:
-            self._dropped[kind] += size
+            window.dropped += size
             return refused or DropReason.DUPLICATE
         return accepted
 
     def released(self) -> Credit | None:
         """Publisher credit to return now, for bytes sent to the fastest device and bytes dropped; None if less than a step."""
-        grants = {kind: window.release(self._fastest[kind] + self._dropped[kind]) for kind, window in self._windows.items()}
+        audio, motion = self._windows[Kind.AUDIO].release(), self._windows[Kind.MOTION].release()
         self.owes_credit = False
-        self._unreturned = {kind: 0 if grant else self._unreturned[kind] for kind, grant in grants.items()}
-        audio, motion = grants.values()
         return Credit(audio, motion) if audio or motion else None
 
     def sent(self, device_id: str, kind: Kind, size: int) -> None:
         """Record that `size` bytes of a kind were sent to a device."""
-        total = self._sent[device_id, kind] = self._sent[device_id, kind] + size
-        if (more := total - self._fastest[kind]) > 0:
-            self._fastest[kind] = total
-            self._unreturned[kind] += more
-            self.owes_credit = self.owes_credit or self._unreturned[kind] >= self._credit_step
+        window = self._windows[kind]
+        if self._sent:
+            total = self._sent[device_id][kind] = self._sent[device_id][kind] + size
+            size = max(0, total - window.sent)
+        window.sent += size
+        if window.sent >= window.owes_from:
+            self.owes_credit = True
 
     def make_audio_only(self) -> None:
         """Accept no more motion."""

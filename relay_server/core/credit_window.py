@@ -12,6 +12,12 @@ class CreditWindow:
         self._granted = size
         self._used = 0
         self._released = 0
+        self.sent = 0
+        """Bytes sent to the device that received most."""
+        self.dropped = 0
+        """Bytes received and dropped."""
+        self.owes_from = step
+        """Credit is owed to the publisher once `sent` has reached this."""
 
     @property
     def left(self) -> int:
@@ -35,11 +41,12 @@ class CreditWindow:
         self._used = used
         return True
 
-    def release(self, total: int) -> int:
-        """Release credit up to a cumulative `total` of bytes sent on or dropped; returns the bytes to grant now."""
-        self._released = max(self._released, total)
+    def release(self) -> int:
+        """Release credit for the bytes sent on or dropped; returns the bytes to grant now."""
+        self._released = self.sent + self.dropped
         owed = self._released + self._size - self._granted
         if owed < self._step:
             return 0
         self._granted += owed
+        self.owes_from = self.sent + self._step
         return owed

@@ -52,7 +52,8 @@ class Lane:
 
     conversation_id: str
     waiting: dict[Kind, deque[PayloadBatch]] = field(default_factory=lambda: {Kind.AUDIO: deque(), Kind.MOTION: deque()})
-    waiting_bytes: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    waiting_bytes: int = 0
+    """Bytes of both kinds in `waiting`."""
     audio_only: bool = False
     end: ConversationEnd | None = None
     done: bool = False
@@ -86,7 +87,7 @@ class DeviceOutbox:
         """Add credit from the device."""
         self._credit[Kind.AUDIO] += credit.audio_bytes
         self._credit[Kind.MOTION] += credit.motion_bytes
-        self.changed = self.changed or self.waiting_by_kind() != Credit()
+        self.changed = self.changed or any([lane.waiting_bytes for lane in self._lanes.values()])
 
     def reset(self, credit: Credit) -> None:
         """Begin a new stream: drop queued control messages and replace the credit."""
@@ -118,11 +119,10 @@ class DeviceOutbox:
     def put_media(self, conversation_id: str, batch: PayloadBatch) -> int:
         """Queue media; returns the bytes now queued for the conversation."""
         lane = self._lanes[conversation_id]
-        kind, waiting_bytes = batch.kind, lane.waiting_bytes
-        lane.waiting[kind].append(batch)
-        waiting_bytes[kind] += batch.size_bytes
+        lane.waiting[batch.kind].append(batch)
+        waiting = lane.waiting_bytes = lane.waiting_bytes + batch.size_bytes
         self.changed = True
-        return waiting_bytes[Kind.AUDIO] + waiting_bytes[Kind.MOTION]
+        return waiting
 
     def put_audio_only(self, conversation_id: str) -> None:
         """Queue `audio_only`, which follows all queued motion."""
@@ -139,18 +139,20 @@ class DeviceOutbox:
         lane = self._lanes[conversation_id]
         for batch in reversed(tuple(batches)):
             lane.waiting[batch.kind].appendleft(batch)
-            lane.waiting_bytes[batch.kind] += batch.size_bytes
+            lane.waiting_bytes += batch.size_bytes
         lane.audio_only, lane.end, lane.done = audio_only, end, False
         self.changed = True
 
     def waiting(self, conversation_id: str) -> int:
         """Bytes queued for a conversation."""
-        return sum(self._lanes[conversation_id].waiting_bytes.values())
+        return self._lanes[conversation_id].waiting_bytes
 
     def waiting_by_kind(self) -> Credit:
         """Bytes queued for all conversations."""
-        totals = [lane.waiting_bytes for lane in self._lanes.values()]
-        return Credit(sum(total[Kind.AUDIO] for total in totals), sum(total[Kind.MOTION] for total in totals))
+        audio, motion = (
+            sum([batch.size_bytes for lane in self._lanes.values() for batch in lane.waiting[kind]]) for kind in (Kind.AUDIO, Kind.MOTION)
+        )
+        return Credit(audio, motion)
 
     def take(self, room: int = MAX_JOINED_BYTES) -> Outgoing | None:
         """The next message to send; None if nothing may be sent now. Media is limited to `room` bytes, or one payload; 0: no media."""
@@ -167,15 +169,15 @@ class DeviceOutbox:
             return None
         message = None
         if room:
-            if batches := self._join(lane, room):
+            if batches := self._only(lane, room) or self._join(lane, room):
                 message = MediaMessage(lane.conversation_id, batches)
             elif lane.audio_only and not lane.waiting[Kind.MOTION]:
                 lane.audio_only = False
                 message = AudioOnly(lane.conversation_id)
-            elif lane.end is not None and not any(lane.waiting.values()):
+            elif lane.end is not None and not lane.waiting_bytes:
                 lane.done = True
                 message = lane.end
-        self.changed = lane.done or lane.end is not None or lane.audio_only or any(lane.waiting.values())
+        self.changed = lane.waiting_bytes > 0 or lane.end is not None or lane.audio_only
         return message
 
     def drop_motion(self, drop: Callable[[str, deque[PayloadBatch]], list[PayloadBatch]]) -> tuple[str, list[PayloadBatch]]:
@@ -183,9 +185,23 @@ class DeviceOutbox:
         for lane in self._lanes.values():
             if not lane.done:
                 dropped = drop(lane.conversation_id, lane.waiting[Kind.MOTION])
-                lane.waiting_bytes[Kind.MOTION] -= sum([batch.size_bytes for batch in dropped])
+                lane.waiting_bytes -= sum([batch.size_bytes for batch in dropped])
                 return lane.conversation_id, dropped
         return "", []
+
+    def _only(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
+        """A single batch of audio with nothing else queued, as usual in live traffic; nothing if `_join` must choose or cut."""
+        audio = lane.waiting[Kind.AUDIO]
+        if len(audio) != 1:
+            return ()
+        batch = audio[0]
+        size = batch.size_bytes
+        if lane.waiting_bytes != size or size > room or size > self._credit[Kind.AUDIO]:
+            return ()
+        audio.clear()
+        lane.waiting_bytes = 0
+        self._credit[Kind.AUDIO] -= size
+        return (batch,)
 
     def _join(self, lane: Lane, room: int) -> list[PayloadBatch]:
         joined: list[PayloadBatch] = []
@@ -204,7 +220,7 @@ class DeviceOutbox:
                 queue.popleft()
             else:
                 batch, queue[0] = batch.cut(batch.fitting(most))
-            lane.waiting_bytes[batch.kind] -= batch.size_bytes
+            lane.waiting_bytes -= batch.size_bytes
             self._credit[batch.kind] -= batch.size_bytes
             room -= batch.size_bytes
             joined.append(batch)

@@ -150,9 +150,12 @@ class PublisherCommands:
 
     def take_media(self, publisher: PublisherRecord, message: PublishedMedia, now_us: int) -> list[Effect]:
         """Accept media: by columns in the usual case, otherwise one payload at a time."""
-        conversation = self._find(publisher, message.conversation_id)
-        if not isinstance(conversation, Conversation):
-            return self._not_taken(publisher, conversation, message, now_us)
+        conversation = self._registry.conversations.get(message.conversation_id)
+        if conversation is None or conversation.publisher != publisher.key:
+            found = self._find(publisher, message.conversation_id)
+            if isinstance(found, CommandRefused):
+                return self._not_taken(publisher, found, message, now_us)
+            conversation = found
         payloads = 0
         for columns in message.columns:
             payloads += len(columns.seqs)

@@ -281,16 +281,17 @@ class Session:
 
     def take(self, now_us: int) -> Outgoing | None:
         """The next message for the device; None if nothing may be sent now."""
-        self.outbox.sound_ahead_us = SOUND_AHEAD_US if self.flight.is_narrow else 0
-        message = self.outbox.take(self.flight.room)
-        match message:
-            case MediaMessage(conversation_id=cid):
-                if self.flight.sent(self.deliveries[cid].retain(message.batches, now_us, self._retention)):
-                    self.ping(now_us)
-            case Ping(ping_id=ping_id):
-                self.flight.asked(ping_id, now_us)
-            case ConversationOpen(conversation_id=cid) if cid in self.deliveries:
-                self.deliveries[cid].announced = True
+        flight, outbox = self.flight, self.outbox
+        outbox.sound_ahead_us = SOUND_AHEAD_US if flight.is_narrow else 0
+        message = outbox.take(flight.room)
+        if isinstance(message, MediaMessage):
+            cid, batches = message
+            if flight.sent(self.deliveries[cid].retain(batches, now_us, self._retention)):
+                self.ping(now_us)
+        elif isinstance(message, Ping):
+            flight.asked(message.ping_id, now_us)
+        elif isinstance(message, ConversationOpen) and message.conversation_id in self.deliveries:
+            self.deliveries[message.conversation_id].announced = True
         return message
 
     def ping(self, now_us: int) -> None:

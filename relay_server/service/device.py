@@ -63,14 +63,19 @@ class DeviceService:
 
 def encode(message: Outgoing | JoinedMessages) -> bytes:
     """Encode a message; its payloads are already encoded."""
+    if isinstance(message, MediaMessage):
+        conversation_id, batches = message
+        batch = batches[0]
+        if (
+            (source := batch.source) is not None
+            and len(batches) == len(source.counts) == 1
+            and len(batch.seqs) == source.counts[batch.kind]
+        ):
+            return source.data
+        if (sources := whole_sources(batches)) is not None:
+            return sources[0].data if len(sources) == 1 else wire.join_media_responses(sources)
+        return wire.splice_media_response(conversation_id, chain.from_iterable([batch.entries for batch in batches]))
     if isinstance(message, JoinedMessages):
         return wire.join_attach_responses(map(encode, message.messages))
-    if isinstance(message, MediaMessage):
-        batch = message.batches[0]
-        if (source := batch.source) is not None and len(message.batches) == 1 and source.counts == {batch.kind: len(batch.seqs)}:
-            return source.data
-        if (sources := whole_sources(message.batches)) is not None:
-            return sources[0].data if len(sources) == 1 else wire.join_media_responses(sources)
-        return wire.splice_media_response(message.conversation_id, chain.from_iterable([batch.entries for batch in message.batches]))
     data: bytes = wire.attach_response_to_wire(message).SerializeToString()
     return data

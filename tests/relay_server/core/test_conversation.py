@@ -193,14 +193,15 @@ def test_credit_beyond_the_grant_is_a_fault() -> None:
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 600)), max_size=60))
 def test_window_is_never_overrun_and_never_starves(turns: list[tuple[int, int]]) -> None:
     """Waiting media stays within the window; once all is sent, the publisher may send a window less one step."""
-    window, released, granted, used = CreditWindow(1_000, 100), 0, 1_000, 0
+    window, granted, used = CreditWindow(1_000, 100), 1_000, 0
     for size, leaves in turns:
         if window.fits(size):
             window.use(size)
             used += size
         assert window.waiting <= 1_000
-        released = min(used, released + leaves)
-        granted += window.release(released)
-        assert used <= granted <= released + 1_000
-    window.release(used)
+        window.sent = min(used, window.sent + leaves)
+        granted += window.release()
+        assert used <= granted <= window.sent + 1_000
+    window.sent = used
+    window.release()
     assert window.fits(1_000 - 99)

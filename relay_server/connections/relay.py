@@ -52,7 +52,8 @@ STREAMS_END_US = 1_000_000
 TICK_S = 0.25
 """Interval of the checks of leases, heartbeats and held media."""
 MAX_STEPS = 5
-"""Steps per tick, each for a part of the devices: pinging all at once would delay media."""
+DEVICES_IN_STEP = 50
+"""A tick has up to `MAX_STEPS` steps, each for a part of the devices, as pinging many at once would delay media."""
 
 
 class Relay:
@@ -129,7 +130,7 @@ class Relay:
     async def run(self) -> None:
         """Check leases and heartbeats until cancelled."""
         while True:
-            steps = min(MAX_STEPS, self._devices.count) or 1
+            steps = min(MAX_STEPS, 1 + self._devices.count // DEVICES_IN_STEP)
             for step in range(steps):
                 due_us = self._clocks.now_us() + round(TICK_S / steps * 1e6)
                 await asyncio.sleep(TICK_S / steps)

@@ -65,6 +65,8 @@ class CongestionWindow:
         """Whether the link is too slow for the media; see the rules."""
         self.room = 0
         """Bytes of media that the next message may hold; 0 if no media may be sent now."""
+        self._full_at = self._ping_at = 0
+        """`_sent` at which the window is full, and a ping is due."""
         self._make_room()
 
     @property
@@ -82,15 +84,15 @@ class CongestionWindow:
 
     def sent(self, size: int) -> bool:
         """Record `size` bytes of sent media; returns whether a ping is due."""
-        self._sent += size
-        if self._sent - self._came >= self.window:
+        sent = self._sent = self._sent + size
+        if sent >= self._full_at:
             self.room = 0
-        asked = self._asked[-1].sent_bytes if self._asked else self._came
-        return self._sent - asked >= self.window // 2
+        return sent >= self._ping_at
 
     def asked(self, ping_id: int, now_us: int) -> None:
         """Record a sent ping. Ids must increase."""
         self._asked.append(_Asked(ping_id, self._sent, now_us, self._sent == self._came))
+        self._ping_at = self._sent + self.window // 2
 
     def answered(self, ping_id: int, now_us: int, *, late_us: int = 0) -> None:
         """Handle a pong; one without a matching ping is ignored. `late_us`: how late the relay itself is."""
@@ -124,7 +126,9 @@ class CongestionWindow:
 
     def _make_room(self) -> None:
         most = max(min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW), self.window // MESSAGES_IN_WIDE_WINDOW)
-        self.room = most if self._sent - self._came < self.window else 0
+        self._full_at = self._came + self.window
+        self.room = most if self._sent < self._full_at else 0
+        self._ping_at = (self._asked[-1].sent_bytes if self._asked else self._came) + self.window // 2
 
     def _widen(self, queued_us: int) -> None:
         if queued_us < QUICK_US:

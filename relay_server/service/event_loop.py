@@ -43,7 +43,9 @@ class RelayLoop(asyncio.SelectorEventLoop):
         """See `asyncio`; for an operation, a future that resumes its waiter at once."""
         if self.operations.begins:
             self.operations.begins = False
-            return _Operation(loop=self)
+            operation = _Operation(loop=self)
+            operation.waiter = operation.context = None
+            return operation
         return asyncio.Future(loop=self)
 
     def refill(self) -> None:
@@ -57,22 +59,23 @@ class _Operation(asyncio.Future[Any]):
     Failures and cancellation take asyncio's usual way: the waiter is registered with asyncio only then.
     """
 
-    _waiter: Callable[[Any], object] | None = None
-    _context: Context | None = None
+    __slots__ = ("context", "waiter")  # without them, each operation would also have a dictionary
+    waiter: Callable[[Any], object] | None
+    context: Context | None
 
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         """See `asyncio.Future`."""
-        if self._waiter is not None or self.done():
+        if self.waiter is not None or self.done():
             super().add_done_callback(fn, context=context)
         else:
-            self._waiter, self._context = fn, context
+            self.waiter, self.context = fn, context
 
     def set_result(self, result: Any, /) -> None:
         """See `asyncio.Future`. The waiter has run when this returns, unless too many did since the loop's last iteration."""
         loop: Any = self._loop
         if not loop.at_once:
             self._register()
-        waiter, context, self._waiter = self._waiter, self._context, None
+        waiter, context, self.waiter = self.waiter, self.context, None
         _set_result(self, result)
         if waiter is None:
             return
@@ -98,9 +101,9 @@ class _Operation(asyncio.Future[Any]):
         return super().cancel(msg)
 
     def _register(self) -> None:
-        if self._waiter is not None:
-            super().add_done_callback(self._waiter, context=self._context)
-            self._waiter = None
+        if self.waiter is not None:
+            super().add_done_callback(self.waiter, context=self.context)
+            self.waiter = None
 
 
 _set_result = asyncio.Future.set_result

@@ -46,6 +46,10 @@ class DevicePort(Port[Outgoing | JoinedMessages]):
 
     async def send(self, message: ToRelayFromDevice, *, alone: bool = True) -> None:
         """Handle a message from the device; `alone`: it was not joined with others. Raises `PeerError` if it ends the stream."""
+        self.take(message, alone=alone)
+
+    def take(self, message: ToRelayFromDevice, *, alone: bool) -> None:
+        """Like `send`, without a coroutine."""
         if self.fault is not None:
             self.check_open()
         self._devices.take(self, message, alone=alone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -44,18 +45,26 @@ class DeviceService:
         """`Attach`: carries one device's stream."""
         port, caller = self._relay.connect_device(), current_caller()
 
-        async def take(data: bytes) -> None:
+        def take(data: bytes) -> Awaitable[None] | None:
             requests = wire.attach_requests_in(parse(pb.AttachRequest, data, MAX_DEVICE_MESSAGE_BYTES))
+            if port.session is None:
+                return greet(requests)
+            handle(requests)
+            return None
+
+        async def greet(requests: Sequence[pb.AttachRequest]) -> None:
+            await asyncio.sleep(GREETED_AFTER_S)
+            handle(requests)
+
+        def handle(requests: Sequence[pb.AttachRequest]) -> None:
             for request in requests:
                 message = wire.attach_request_from_wire(request)
-                if isinstance(message, Hello):
-                    if (refusal := caller.attach_refusal(message.device_id)) is not None:
-                        raise PeerError(refusal)
-                    await asyncio.sleep(GREETED_AFTER_S)
+                if isinstance(message, Hello) and (refusal := caller.attach_refusal(message.device_id)) is not None:
+                    raise PeerError(refusal)
                 if message is None or isinstance(message, UnknownEvent):
                     self._relay.observer.notice(MessageUnknown(LEG))
                 if message is not None:
-                    await port.send(message, alone=len(requests) == 1)
+                    port.take(message, alone=len(requests) == 1)
 
         failed = partial(self._relay.stream_failed, LEG)
         await carry(context, port, self._watch, take=take, encode=encode, said_all=port.end, failed=failed)

@@ -184,7 +184,8 @@ async def test_faulty_media_fails_its_conversation_only(relay: Wired, payloads: 
     heard = []
     while "c2" not in heard:
         response = await device.call.read()
-        heard.append(getattr(response, response.WhichOneof("message")).conversation_id)
+        if (name := response.WhichOneof("message")) != "ping":  # on a busy machine one comes meanwhile
+            heard.append(getattr(response, name).conversation_id)
     assert heard[0] == "c1"
 
 

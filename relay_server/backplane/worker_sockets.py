@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 MAX_UNSENT_BYTES = 64 << 20
 """Limit of unsent data to one worker. Beyond it messages are refused."""
-READ_BYTES = 512 << 10
 CLOSE_S = 1.0
 _SIZE = struct.Struct("<I")
 
@@ -70,7 +69,7 @@ class WorkerSockets:
         """See `Backplane`. A worker subscribes once to the subject that is its own."""
         if subject.startswith(self._prefix):
             path = socket_path(self._folder, subject.removeprefix(self._prefix))
-            self._server = await asyncio.start_unix_server(partial(self._read, subject, take), path, limit=READ_BYTES)
+            self._server = await asyncio.start_unix_server(partial(self._read, subject, take), path)
         return await self._within.subscribe(subject, take)
 
     async def request(self, subject: str, data: bytes, within_s: float) -> bytes:

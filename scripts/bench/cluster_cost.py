@@ -3,7 +3,8 @@
     scripts/bench/cluster --sessions 10 --seconds 20 --rounds 3
 
 Rounds alternate: all publishers and devices at one relay without a cluster (local), and publishers at one relay, devices at another one
-(cross); with `--workers N` all connect to one address shared by N workers, at random. Each session is a publisher with its own stream
+(cross). With `--workers N` all connect to one address shared by N workers, at random (cross), and a third kind has N relays without a
+cluster, each with its part of the pairs (apart): what is left if nothing crosses. Each session is a publisher with its own stream
 (`--joined`: one publisher for all) that sends 40 payloads of each kind per second to its own device. CPU is the kernel's count for the
 programs. Latency is measured from the call of the library to reception by the device; it includes this program's own time, equally in all
 rounds.
@@ -18,7 +19,9 @@ import random
 import statistics
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from tests.lab.tool import add_out_folder, command_line, write_json
 MANNER = Manner(
     payloads_per_s=40, shortest=100_000, longest=100_000, interrupted_share=0, queued_share=0, audio_bytes=(700, 701), weights=55
 )
+Once = Callable[[argparse.Namespace, Path], Awaitable[dict[str, float]]]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -59,14 +63,17 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-async def measure(options: argparse.Namespace, door: str, home: str, pids: list[int]) -> dict[str, float]:
-    """Measure one round."""
+async def measure(options: argparse.Namespace, doors: Sequence[str], homes: Sequence[str], pids: list[int]) -> dict[str, float]:
+    """Measure one round. Publishers and devices use these relays in turn."""
     async with AsyncExitStack() as stack:
         history, ages = stack.enter_context(History()), Ages()
-        devices = [SimulatedDevice(f"d{n}", home, history, random.Random(n), on_payload=ages.take) for n in range(options.sessions)]
+        devices = [
+            SimulatedDevice(f"d{n}", homes[n % len(homes)], history, random.Random(n), on_payload=ages.take)
+            for n in range(options.sessions)
+        ]
         await until_attached(devices)
         count = 1 if options.joined else options.sessions
-        publishers = [await stack.enter_async_context(Publisher.connect(door)) for _ in range(count)]
+        publishers = [await stack.enter_async_context(Publisher.connect(doors[n % len(doors)])) for n in range(count)]
         speakers = [
             Speaker(n, publishers[n % count], device.device_id, history, random.Random(n), MANNER) for n, device in enumerate(devices)
         ]
@@ -93,39 +100,44 @@ async def measure(options: argparse.Namespace, door: str, home: str, pids: list[
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run all rounds; returns the summary."""
-    kinds = {"local": _local, "cross": _cross if options.workers == 1 else _workers}
+    kinds: dict[str, Once] = {"local": partial(_apart, relays=1), "cross": _cross if options.workers == 1 else _workers}
+    if options.workers > 1 and not options.joined:
+        kinds["apart"] = partial(_apart, relays=options.workers)
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             for name, once in kinds.items():
                 rounds[name].append(await once(options, Path(folder)))
-    local, cross = (_median(found) for found in rounds.values())
+    medians = {name: _median(found) for name, found in rounds.items()}
+    local, cross = medians["local"], medians["cross"]
     return {
         "command": " ".join(sys.argv),
         **rounds,
-        "cpu_ratio": round(cross["cpu_us_a_payload"] / local["cpu_us_a_payload"], 2),
+        **{f"cpu_ratio_{name}": round(found["cpu_us_a_payload"] / local["cpu_us_a_payload"], 2) for name, found in medians.items()},
         "added_p50_ms": round(cross["p50_ms"] - local["p50_ms"], 2),
         "added_p99_ms": round(cross["p99_ms"] - local["p99_ms"], 2),
     }
 
 
-async def _local(options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    async with running("relay", [*python("relay_server"), "--listen", "127.0.0.1:0"], folder / "relay.log", {}) as program:
-        address = (await program.wait_for(r"listening on (\S+)", START_S))[1]
-        return await measure(options, address, address, [program.pid])
-
-
 async def _cross(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     async with RelayCluster(folder) as cluster:
         door, home = await cluster.start("door"), await cluster.start("home")
-        return await measure(options, door, home, [cluster.relays["door"].pid, cluster.relays["home"].pid, cluster.nats[0].pid])
+        return await measure(options, [door], [home], [cluster.relays["door"].pid, cluster.relays["home"].pid, cluster.nats[0].pid])
 
 
 async def _workers(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     command = [*python("relay_server"), "--listen", "127.0.0.1:0", "--workers", str(options.workers)]
     async with running("relay", command, folder / "workers.log", {}) as program:
         address = (await program.wait_for(r"listening on (\S+)", START_S))[1]
-        return await measure(options, address, address, children(program.pid))
+        return await measure(options, [address], [address], children(program.pid))
+
+
+async def _apart(options: argparse.Namespace, folder: Path, relays: int) -> dict[str, float]:
+    command = [*python("relay_server"), "--listen", "127.0.0.1:0"]
+    async with AsyncExitStack() as stack:
+        programs = [await stack.enter_async_context(running(f"relay-{n}", command, folder / f"{n}.log", {})) for n in range(relays)]
+        addresses = [(await program.wait_for(r"listening on (\S+)", START_S))[1] for program in programs]
+        return await measure(options, addresses, addresses, [program.pid for program in programs])
 
 
 def _median(found: list[dict[str, float]]) -> dict[str, float]:

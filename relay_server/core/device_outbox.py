@@ -30,6 +30,10 @@ MAX_CONTROL = 1_024
 """Limit on queued control messages; a device that reads too slowly to stay below it is disconnected."""
 
 
+_new = tuple.__new__
+"""Makes a named tuple; its own constructor is a Python function, called for each message."""
+
+
 class MediaMessage(NamedTuple):
     """Media of one conversation, sent in one message."""
 
@@ -170,7 +174,7 @@ class DeviceOutbox:
         message = None
         if room:
             if batches := self._only(lane, room) or self._join(lane, room):
-                message = MediaMessage(lane.conversation_id, batches)
+                message = _new(MediaMessage, (lane.conversation_id, batches))
             elif lane.audio_only and not lane.waiting[Kind.MOTION]:
                 lane.audio_only = False
                 message = AudioOnly(lane.conversation_id)

@@ -49,6 +49,10 @@ from relay_server.errors import ConversationFault
 Command = PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck
 
 
+_new = tuple.__new__
+"""Makes a named tuple; its own constructor is a Python function, called for each payload."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
     """A message that matches no conversation of its publisher: the id that it names, and why it is refused."""
@@ -204,8 +208,8 @@ class PublisherCommands:
         encoded = () if message.encoded is not None else [self._encode(payload) for payload in _of_kind(message, kind)]
         if self._observed:
             effects.append(PayloadsReceived(cid, kind, len(sizes), size_bytes))
-        taken = PayloadBatch(kind, seqs, pts_us, sizes, now_us, size_bytes, encoded, message.encoded)
-        self._deliver(conversation, taken, effects)
+        taken = (kind, seqs, pts_us, sizes, now_us, size_bytes, encoded, message.encoded, 0)
+        self._deliver(conversation, _new(PayloadBatch, taken), effects)
         return True
 
     def _receive_one(

@@ -28,7 +28,7 @@ from relay_server.connections.relay import Relay
 from relay_server.service.device import DeviceService
 from relay_server.service.publisher import PublisherService
 
-MAX_CALLS = 28
+MAX_CALLS = 27
 PAYLOAD_BYTES = 460
 PAYLOADS = 50
 OURS = ("avatar_relay", "relay_server")

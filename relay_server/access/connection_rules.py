@@ -14,8 +14,10 @@ Rules
    end, which gRPC holds in memory.
 6. All strangers together may have sent `STRANGERS_BYTES` recently, within about the time that they have to acknowledge the settings of
    HTTP/2, which bound headers. If they sent more, those that sent most are closed first.
-7. For `SUSPECT_US` after a connection broke rule 5, the other strangers of its network may send only `SUSPECT_BYTES` at once. gRPC reads
-   one connection for as long as bytes arrive and all others wait, so those of one attacker must not have their turns one after another.
+7. For `SUSPECT_US` after a connection broke rule 4 or 5, its network is suspect: other strangers of it may send only `SUSPECT_BYTES` at
+   once. gRPC reads one connection for as long as bytes arrive and all others wait, so those of one attacker must not have their turns one
+   after another. New connections of a suspect network are heard one at a time, every `TURN_US`, in the order in which they came: a
+   request of 8 KB whose headers expand (HPACK) takes 1.1 MiB and 5 ms before anything can refuse it.
 8. Connections of the configured proxies are exempt: one of them carries many callers.
 """
 
@@ -48,6 +50,8 @@ SUSPECT_BYTES = 3 << 10
 """The receive buffer of a stranger's connection holds more, so one that waits for its turn exceeds it. A caller sends less before it is
 admitted, unless it has a chain of certificates or pipelines its requests."""
 SUSPECT_US = 2_000_000
+TURN_US = 10_000
+"""An attacker's connections have had their turns, and a caller its own, within 2 s: at 25 ms, 60 connections took 3.1 s."""
 MAX_ENDPOINTS = 65_536
 """Endpoints remembered between two sweeps."""
 
@@ -93,6 +97,8 @@ class ConnectionRules:
         self._records: dict[Endpoint, _Record] = {}
         self._suspects: dict[str, int] = {}
         """Networks to which rule 7 applies, and until when (µs)."""
+        self._turns: dict[str, int] = {}
+        """When the next connection of such a network may be heard (µs)."""
 
     def begin(self, endpoint: Endpoint, metadata_bytes: int, now_us: int) -> bool:
         """Count a new RPC; return False if it or its connection exceeds rule 3 or 4, so that the connection must be closed."""
@@ -100,6 +106,7 @@ class ConnectionRules:
         if record.exempt:
             return True
         if metadata_bytes > MAX_METADATA_BYTES:
+            self._suspect(endpoint, now_us)
             return False
         factor = KNOWN_FACTOR if self._is_known(record, now_us) else 1
         regained = (now_us - record.at_us) * factor * STREAMS_PER_S / 1e6
@@ -136,10 +143,11 @@ class ConnectionRules:
         """The connections to close by rules 5 to 7. `received` returns the number of bytes received on a connection."""
         counted = [(connection, self._record(connection.endpoint, now_us)) for connection in strangers]
         self._suspects = {network: until_us for network, until_us in self._suspects.items() if now_us < until_us}
+        self._turns = {network: turn_us for network, turn_us in self._turns.items() if network in self._suspects}
         for connection, record in counted:
             self._count(record, received(connection), now_us)
             if record.level_bytes > STRANGER_BYTES:
-                self._suspects[network_of(connection.endpoint[0])] = now_us + SUSPECT_US
+                self._suspect(connection.endpoint, now_us)
         over, others = list[Connection](), list[tuple[float, Connection]]()
         for connection, record in counted:
             most = SUSPECT_BYTES if self._suspects and network_of(connection.endpoint[0]) in self._suspects else STRANGER_BYTES
@@ -154,6 +162,23 @@ class ConnectionRules:
             in_all -= recent
             over.append(connection)
         return over
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """Networks to which rule 7 applies; those that lately became suspect are last."""
+        return tuple(self._suspects)
+
+    def turns(self, unheard: Iterable[Connection], now_us: int) -> list[Connection]:
+        """Those of the connections that were not heard yet to hear now, by rule 7."""
+        heard = list[Connection]()
+        for connection in sorted(unheard, key=lambda one: one.order):
+            network = network_of(connection.endpoint[0])
+            if network not in self._suspects:
+                heard.append(connection)
+            elif now_us >= self._turns.get(network, 0):
+                self._turns[network] = now_us + TURN_US
+                heard.append(connection)
+        return heard
 
     def excess(self, strangers: Iterable[Connection], now_us: int) -> list[Connection]:
         """The connections to close by rule 2."""
@@ -170,6 +195,11 @@ class ConnectionRules:
             late = [one for one in those[STRANGERS_PER_NETWORK:share] if now_us - one.since_us > ADMISSION_US]
             over += [*late, *those[share:]]
         return over
+
+    def _suspect(self, endpoint: Endpoint, now_us: int) -> None:
+        network = network_of(endpoint[0])
+        self._suspects.pop(network, None)
+        self._suspects[network] = now_us + SUSPECT_US
 
     def _record(self, endpoint: Endpoint, now_us: int) -> _Record:
         record = self._records.get(endpoint)

@@ -24,9 +24,11 @@ from relay_server.access.connection_rules import (
     MAX_METADATA_BYTES,
     STRANGERS_PER_NETWORK,
     STREAMS_AT_ONCE,
+    TURN_US,
     Connection,
     ConnectionRules,
 )
+from relay_server.access.packet_filter import drop_all, drop_data_of
 from relay_server.access.peers import Endpoint, endpoint_of, network_of
 from relay_server.access.refusal_log import RefusalLog
 from relay_server.access.sweep_times import LOOK_US, SweepTimes, pause_us, young
@@ -43,12 +45,12 @@ FILES = 128
 BACKLOG = 32
 """Connections that wait to be accepted. gRPC's thread accepts all that wait, at 50 µs and more for each, before it reads media, and its own
 backlog is 4,096. While the queue is full, the kernel ignores new connections, and their clients try again after 1 s."""
-STRANGER_BUFFER_BYTES = 4 << 10
-"""Receive buffer of a connection without an admitted caller. gRPC reads all that has arrived, and frees the memory of a connection that was
-ended late on a busy machine; with the kernel's default, which grows to megabytes, a caller on loopback sends 2 MiB between two sweeps."""
-CALLER_BUFFER_BYTES = 128 << 10
-"""Receive buffer of other connections: holds 64 KiB, the largest TCP window of a connection that began with a small buffer. HTTP/2's window
-of a stream, without `grpc.http2.bdp_probe`, is no larger as long as no message is: a stream carries 58 KiB in each round trip."""
+STRANGER_BUFFER_BYTES = 64 << 10
+"""Receive buffer of a listening socket, with which its connections begin. gRPC reads all that has arrived: with the kernel's default, which
+grows to megabytes, a caller on loopback sends 2 MiB between two sweeps. It sets the scale of TCP windows, so none exceeds 128 KiB."""
+CALLER_BUFFER_BYTES = 192 << 10
+"""Receive buffer of connections with an admitted caller: holds the largest window, and the default of `net.core.rmem_max` permits it.
+HTTP/2's window of a stream, without `grpc.http2.bdp_probe`, is 64 KiB as long as no message is larger."""
 
 
 def raise_descriptor_limit() -> int:
@@ -82,6 +84,12 @@ class ConnectionWatch:
         """Descriptors of gRPC's listening sockets."""
         self._narrow: set[Connection] = set()
         """Connections that have the receive buffer of a stranger."""
+        self._filtered: tuple[str, ...] = ()
+        """Networks whose new connections inherit a filter that drops data."""
+        self._filtered_before: tuple[str, ...] = ()
+        """The same, at the sweep before: a connection may have been accepted then, and not been seen."""
+        self._unheard: set[Connection] = set()
+        """Connections with that filter."""
         self._ended: set[tuple[int, int]] = set()
         self._count = 0
         self._null = self._spare = -1
@@ -102,7 +110,7 @@ class ConnectionWatch:
         times, activity, ended = SweepTimes(), SocketActivity(), 0
         try:
             while True:
-                active = ended > 0 or await activity.wait(LOOK_US / 1e6)
+                active = ended > 0 or await activity.wait((TURN_US if self._unheard else LOOK_US) / 1e6) or bool(self._unheard)
                 began_us, ended = self._now_us(), 0
                 if times.is_due(_opened(counters), active, began_us):
                     ended = self.sweep()
@@ -126,6 +134,11 @@ class ConnectionWatch:
         self._strangers = [connection for connection in strangers if connection not in senders]
         ended = [connection for connection in senders if self._end(connection, deaf=True)]
         ended += [connection for connection in self._rules.excess(self._strangers, now_us) if self._end(connection)]
+        self._unheard.difference_update(ended)
+        for connection in self._rules.turns(self._unheard, now_us):
+            self._hear(connection)
+        self._filtered_before = self._filtered
+        self._filter()
         for network, count in Counter(network_of(connection.endpoint[0]) for connection in ended).items():
             text = "ended %d connections of %s without an admitted caller: too many bytes, more than %d, or more than the relay accepts"
             self._log.write(network, text, count, network, STRANGERS_PER_NETWORK)
@@ -136,6 +149,7 @@ class ConnectionWatch:
         endpoint = endpoint_of(peer)
         if self._rules.begin(endpoint, metadata_bytes, self._now_us()):
             return True
+        self._filter()
         if self._end_endpoint(endpoint):
             text = "ended a connection of %s: more than %d calls that were not admitted, or %d bytes of metadata"
             self._log.write(network_of(endpoint[0]), text, endpoint[0], STREAMS_AT_ONCE, MAX_METADATA_BYTES)
@@ -173,6 +187,7 @@ class ConnectionWatch:
                 seen[number] = known if known is not None and same else (found.st_ino, self._connection(number, found.st_ino))
         self._seen = seen
         self._ended &= {(number, inode) for number, (inode, _) in seen.items()}
+        self._unheard = {connection for connection in self._unheard if seen.get(connection.number) == (connection.inode, connection)}
 
     def _connection(self, number: int, inode: int) -> Connection | None:
         """The connection of a descriptor; None if it is not one to the relay."""
@@ -191,6 +206,8 @@ class ConnectionWatch:
         self._count += 1
         connection = Connection(number, inode, endpoint_of(f"ip:[{host}]:{port}"), self._count, self._now_us())
         self._narrow.add(connection)
+        if network_of(connection.endpoint[0]) in (*self._filtered, *self._filtered_before):
+            self._unheard.add(connection)
         return connection
 
     def _widen(self, connections: Iterable[Connection]) -> None:
@@ -200,6 +217,25 @@ class ConnectionWatch:
             if self._seen.get(connection.number) == (connection.inode, connection):
                 with suppress(OSError), _borrowed(connection.number) as held:
                     held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CALLER_BUFFER_BYTES)
+
+    def _filter(self) -> None:
+        """Have new connections of suspect networks inherit a filter."""
+        if self._filtered == self._rules.suspects:
+            return
+        self._filtered = self._rules.suspects
+        for number in self._listening:
+            with suppress(OSError), _borrowed(number) as held:
+                if self._filtered:
+                    _attach(held, drop_data_of(self._filtered))
+                else:
+                    held.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+    def _hear(self, connection: Connection) -> None:
+        """Detach the filter that a connection has inherited, if it has one, and is not closed."""
+        self._unheard.discard(connection)
+        if self._seen.get(connection.number) == (connection.inode, connection):
+            with suppress(OSError), _borrowed(connection.number) as held:
+                held.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def _end_endpoint(self, endpoint: Endpoint) -> bool:
         """End the connection of an endpoint; False if there is none, or it was ended before."""
@@ -272,20 +308,24 @@ def _shut_down(held: socket.socket, *, deaf: bool) -> None:
     """Shut down a socket. `deaf`: also discard received and future data, which gRPC would otherwise still process."""
     if deaf:
         with suppress(OSError):
-            held.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(_DROP_ALL)))
+            _attach(held, drop_all())
         with suppress(OSError):
             while held.recv_into(_UNREAD, 0, socket.MSG_DONTWAIT | socket.MSG_TRUNC):  # MSG_TRUNC: it is not copied
                 pass
     held.shutdown(socket.SHUT_RDWR)
 
 
+def _attach(held: socket.socket, program: bytes) -> None:
+    """Apply a BPF program to what a socket receives. The kernel copies it."""
+    buffer = ctypes.create_string_buffer(program)
+    held.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(buffer)))
+
+
 _UNREAD = bytearray(1 << 20)
 _BYTES_RECEIVED = 128
 """Offset of `tcpi_bytes_received`, a 64-bit number, in the kernel's `struct tcp_info`."""
-_SO_ATTACH_FILTER = 26
-"""Linux constant without a name in the `socket` module."""
-_DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)
-"""A BPF program of one instruction: return 0, which drops each packet."""
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+"""Linux constants without names in the `socket` module."""
 
 
 def _numbers() -> Iterable[int]:

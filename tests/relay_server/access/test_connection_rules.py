@@ -22,6 +22,7 @@ from relay_server.access.connection_rules import (
     STREAMS_PER_S,
     SUSPECT_BYTES,
     SUSPECT_US,
+    TURN_US,
     Connection,
     ConnectionRules,
 )
@@ -130,6 +131,19 @@ def test_the_network_of_one_that_sent_too_much_may_send_less_for_a_while() -> No
     late = Connection(50, 50, ("192.0.2.1", 50), 50)
     assert rules.senders([late], lambda _: SUSPECT_BYTES + 1, SUSPECT_US - 1) == [late]
     assert rules.senders([late], lambda _: SUSPECT_BYTES + 1, SUSPECT_US) == []
+
+
+def test_new_connections_of_a_suspect_network_are_heard_one_at_a_time() -> None:
+    """Oldest first; all of them once it is not suspect any more, and those of other networks at once."""
+    rules, these, [other] = ConnectionRules(100), connections("192.0.2.1", 4), connections("192.0.2.2", 1, 9)
+    assert not rules.begin(these[0].endpoint, MAX_METADATA_BYTES + 1, 0)
+    assert rules.suspects == ("192.0.2.1",)
+    assert rules.turns({*these[1:], other}, 0) == [these[1], other]
+    assert rules.turns(these[2:], TURN_US - 1) == []
+    assert rules.turns(these[2:], TURN_US) == [these[2]]
+    rules.senders([], lambda _: 0, SUSPECT_US)
+    assert not rules.suspects
+    assert rules.turns(these[2:], SUSPECT_US) == these[2:]
 
 
 def test_what_a_caller_sent_does_not_count() -> None:

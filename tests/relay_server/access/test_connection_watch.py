@@ -33,7 +33,13 @@ from relay_server.access.refusal_log import LINES_PER_MINUTE, LINES_PER_MINUTE_I
 from relay_server.access.scopes import Role
 from relay_server.access.sweep_times import SweepTimes
 from relay_server.service import connection_watch, grpc_servers
-from relay_server.service.connection_watch import BACKLOG, CALLER_BUFFER_BYTES, STRANGER_BUFFER_BYTES, ConnectionWatch, max_connections
+from relay_server.service.connection_watch import (
+    BACKLOG,
+    CALLER_BUFFER_BYTES,
+    STRANGER_BUFFER_BYTES,
+    ConnectionWatch,
+    max_connections,
+)
 from relay_server.service.interceptor import RequestInterceptor
 from tests.lab.attack.http2 import (
     ACK,
@@ -167,6 +173,33 @@ async def test_new_connections_are_looked_at_soon(tmp_path: Path, monkeypatch: p
             for _ in range(200):
                 await method(b"", metadata=metadata_of(token))
         assert sweeps < 100
+
+
+async def test_a_suspect_network_is_heard_one_connection_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a call with large metadata. A caller of the same network is admitted, and its connection from before is not disturbed."""
+    heard: list[int] = []
+    hear = ConnectionWatch._hear
+
+    def counted(watch: ConnectionWatch, connection: Any) -> None:
+        heard.append(connection.order)
+        hear(watch, connection)
+
+    monkeypatch.setattr(ConnectionWatch, "_hear", counted)
+    access = Access(tmp_path)
+    token = access.add(Role.OPERATOR, "ann", devices=("*",))
+    async with guarded(access) as relay, grpc.aio.insecure_channel(relay.address) as before:
+        method: Any = before.unary_unary(LIST)
+        await method(b"", metadata=metadata_of(token))
+        async with connections(relay.address, 1) as [(reader, writer)]:
+            writer.write(large_headers(1, STRANGER_BYTES // 2))
+            assert await is_over(reader, 5)
+        async with connections(relay.address, 5), asyncio.timeout(10):
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            async with grpc.aio.insecure_channel(relay.address, options=options) as after:
+                later: Any = after.unary_unary(LIST)
+                await method(b"", metadata=metadata_of(token))
+                await later(b"", metadata=metadata_of(token))
+        assert heard == sorted(heard) and len(heard) >= 6
 
 
 async def test_new_connections_wait_in_a_short_queue(tmp_path: Path) -> None:

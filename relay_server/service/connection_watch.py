@@ -225,6 +225,8 @@ class ConnectionWatch:
         self._filtered = self._rules.suspects
         for number in self._listening:
             with suppress(OSError), _borrowed(number) as held:
+                if not held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):  # closed, and its number in use again
+                    continue
                 if self._filtered:
                     _attach(held, drop_data_of(self._filtered))
                 else:

@@ -48,6 +48,8 @@ backlog is 4,096. While the queue is full, the kernel ignores new connections, a
 STRANGER_BUFFER_BYTES = 64 << 10
 """Receive buffer of a listening socket, with which its connections begin. gRPC reads all that has arrived: with the kernel's default, which
 grows to megabytes, a caller on loopback sends 2 MiB between two sweeps. It sets the scale of TCP windows, so none exceeds 128 KiB."""
+SUSPECT_BUFFER_BYTES = 4 << 10
+"""Receive buffer of a connection that waits for its turn, and so has received nothing yet: then it sends little before it is looked at."""
 CALLER_BUFFER_BYTES = 192 << 10
 """Receive buffer of connections with an admitted caller: holds the largest window, and the default of `net.core.rmem_max` permits it.
 HTTP/2's window of a stream, without `grpc.http2.bdp_probe`, is 64 KiB as long as no message is larger."""
@@ -208,6 +210,8 @@ class ConnectionWatch:
         self._narrow.add(connection)
         if network_of(connection.endpoint[0]) in (*self._filtered, *self._filtered_before):
             self._unheard.add(connection)
+            with suppress(OSError), _borrowed(number) as held:
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SUSPECT_BUFFER_BYTES)
         return connection
 
     def _widen(self, connections: Iterable[Connection]) -> None:

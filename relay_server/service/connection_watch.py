@@ -1,5 +1,7 @@
 """Ends connections without an admitted caller if there are too many, or if they begin too many RPCs or send too much.
 
+The next connections of the same network wait for their turn (`connection_rules`, rule 7): the kernel drops their data until then.
+
 gRPC has no API to list a server's connections or to end one. They are found among this process's descriptors, as sockets
 whose local port is one that the relay listens on, and are shut down; gRPC then detects that the peer is gone. Linux only: without `/proc`
 no connection is ended.

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from scripts.bench.contest import CONTENDERS, BenchError, serving
 
 WAIT_S = 60.0
 LOOK_S = 0.002
+SAID_BYTES = 1 << 16
+"""Limit of the output that is read."""
 ROUND_S = 8.0
 """Approximate duration of a round."""
 IMPORTS = {
@@ -53,14 +56,13 @@ def attaching(address: str) -> dict[str, tuple[str, ...]]:
 
 def until_said(arguments: tuple[str, ...], pattern: str) -> float:
     """Seconds from exec until a program's output matches `pattern`. Raises `BenchError`."""
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile() as said:
         began = time.monotonic()
         process = subprocess.Popen([sys.executable, "-P", *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         try:
             while time.monotonic() - began < WAIT_S:
                 took = time.monotonic() - began
-                said.seek(0)
-                text = said.read()
+                text = os.pread(said.fileno(), SAID_BYTES, 0).decode(errors="replace")  # the program's own writes depend on the offset
                 if re.search(pattern, text):
                     return took
                 if process.poll() is not None:

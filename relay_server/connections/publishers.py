@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from avatar_relay.errors import PeerError
@@ -57,13 +57,20 @@ class PublisherPort(Port[ToPublisher]):
                 self.check_open()
         self._publishers.take(self, message)
 
-    def send_media(self, media: PublishedMedia) -> Awaitable[None] | None:
-        """Like `send`, but returns None if the message is handled already: only media of a stream without hello may have to wait."""
+    def send_media(self, media: Sequence[PublishedMedia]) -> Awaitable[None] | None:
+        """Like `send` for each, but returns None if they are handled already: only media of a stream without hello may have to wait.
+
+        Devices are woken when all of it is queued, so media for one device is sent in one message.
+        """
         publisher = self.publisher
         if self.fault is not None or publisher is None or publisher.by_hand:
-            return self.send(media)
+            return self._send_each(media)
         self._publishers.take_media(self, publisher, media)
         return None
+
+    async def _send_each(self, media: Sequence[PublishedMedia]) -> None:
+        for one in media:
+            await self.send(one)
 
     def next(self) -> ToPublisher | None:
         """See `Port`."""
@@ -127,16 +134,19 @@ class Publishers:
             return
         publisher = port.publisher or self._take_by_hand(port)
         if isinstance(message, PublishedMedia):
-            self.take_media(port, publisher, message)
+            self.take_media(port, publisher, (message,))
         elif isinstance(message, Ping):
             self._perform([TellPublisher(publisher.key, self._clocks.pong(message))])
         else:
             self._perform(self._commands.handle(publisher, message, port.heard_us))
 
-    def take_media(self, port: PublisherPort, publisher: PublisherRecord, media: PublishedMedia) -> None:
+    def take_media(self, port: PublisherPort, publisher: PublisherRecord, media: Sequence[PublishedMedia]) -> None:
         """Handle media of the port's publisher."""
         now_us = port.heard_us = self._clocks.now_us()
-        self._perform(self._commands.take_media(publisher, media, now_us))
+        effects = self._commands.take_media(publisher, media[0], now_us)
+        for more in media[1:]:
+            effects += self._commands.take_media(publisher, more, now_us)
+        self._perform(effects)
 
     def blocks(self, publisher: PublisherRecord, message: Media | PublishedMedia) -> bool:
         """Whether media of a stream without credit must wait for room."""

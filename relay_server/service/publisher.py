@@ -42,8 +42,10 @@ class PublisherService:
         port = relay.connect_publisher(caller.key)
 
         def take(data: bytes) -> Awaitable[None] | None:
-            media = wire.live_media_in(data)
-            return take_requests(data) if media is None else port.send_media(media)
+            if (media := wire.live_media_in(data)) is not None:
+                return port.send_media((media,))
+            several = wire.joined_live_media_in(data)
+            return take_requests(data) if several is None else port.send_media(several)
 
         async def take_requests(data: bytes) -> None:
             for request, its_data in requests_in(data):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from avatar_relay import wire
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_ID_CHARACTERS, MAX_PAYLOAD_BYTES
 from avatar_relay.media import Kind, Payload
-from avatar_relay.messages import Joined, Media, PublishedMedia
+from avatar_relay.messages import Joined, Media, Ping, PublishedMedia
 from avatar_relay.v1 import device_service_pb2 as device_pb
 from avatar_relay.v1 import media_pb2 as media_pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
@@ -39,7 +39,7 @@ def read(data: bytes) -> list[object]:
     return [wire.publish_request_from_wire(request, its_data) for request, its_data in requests]
 
 
-def data_of(message: Media | Joined) -> bytes:
+def data_of(message: Media | Ping | Joined) -> bytes:
     """Return a publisher's message as bytes."""
     data: bytes = wire.publish_request_to_wire(message).SerializeToString()
     return data
@@ -163,10 +163,26 @@ def test_joined_requests_are_those_that_protobuf_finds(shapes: list[list[tuple[K
         assert list(publisher_pb.PublishRequest.FromString(bytes(data)).joined.requests) == requests
 
 
+@given(st.lists(st.tuples(st.sampled_from(["c1", "c2"]), st.sampled_from(["usual", "several kinds", "ping"])), min_size=1, max_size=5))
+def test_joined_media_is_read_at_once_if_all_of_it_is_usual(contents: list[tuple[str, str]]) -> None:
+    """Anything else among it is left to the general way, with all of the message."""
+    shapes = {"usual": [(Kind.AUDIO, 300)], "several kinds": [(Kind.AUDIO, 300), (Kind.MOTION, 400)]}
+    messages = [Ping(1, 2) if what == "ping" else media(name, shapes[what]) for name, what in contents]
+    found = wire.joined_live_media_in(data_of(Joined(tuple(messages))))
+    if all(what == "usual" for _, what in contents):
+        assert found is not None
+        assert [(one.conversation_id, one.columns) for one in found] == [
+            (one.conversation_id, one.columns) for one in (wire.live_media_in(data_of(message)) for message in messages) if one is not None
+        ]
+    else:
+        assert found is None
+
+
 @pytest.mark.parametrize("extra", [b"", b"\x62", b"\x62\x80", b"\x62\xff\xff\xff\x7f", b"\x62\x02\x0a\x05", b"\x62\x02\x12\x00"])
 def test_what_is_not_joined_is_left_to_protobuf(extra: bytes) -> None:
     """Truncated, too long, or something else."""
     assert wire.joined_data_in(extra) == []
+    assert wire.joined_live_media_in(extra) is None
 
 
 @pytest.mark.parametrize("size", [*range(1, 140), *range(16_280, 16_385)])

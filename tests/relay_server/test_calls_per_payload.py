@@ -29,6 +29,7 @@ from relay_server.service.device import DeviceService
 from relay_server.service.publisher import PublisherService
 
 MAX_CALLS = 27
+MAX_CALLS_JOINED = 21
 PAYLOAD_BYTES = 460
 PAYLOADS = 50
 OURS = ("avatar_relay", "relay_server")
@@ -70,16 +71,15 @@ class CallCounter:
             self.calls[f"{module}.{frame.f_code.co_qualname}"] += 1
 
 
-def request(message: m.FromPublisher) -> bytes:
+def request(message: m.FromPublisher | m.Joined) -> bytes:
     """A publisher's message as bytes."""
     data: bytes = wire.publish_request_to_wire(message).SerializeToString()
     return data
 
 
-def audio(seq: int) -> bytes:
+def audio(seq: int) -> m.Media:
     """One live payload of 20 ms."""
-    payload = Payload(Kind.AUDIO, seq, bytes(PAYLOAD_BYTES), pts_us=(seq - 1) * 20_000, duration_us=20_000)
-    return request(m.Media("c1", (payload,)))
+    return m.Media("c1", (Payload(Kind.AUDIO, seq, bytes(PAYLOAD_BYTES), pts_us=(seq - 1) * 20_000, duration_us=20_000),))
 
 
 async def answer_pings(device: Stream) -> None:
@@ -93,8 +93,8 @@ async def answer_pings(device: Stream) -> None:
             await asyncio.sleep(0)
 
 
-async def calls_of_one_payload() -> list[Counter[str]]:
-    """Count the calls for each of several payloads: one publisher, one device, no tick."""
+async def calls_of_one_payload(joined: int = 1) -> list[Counter[str]]:
+    """Count the calls for each of several payloads, or messages with `joined` of them: one publisher, one device, no tick."""
     moments = count(1_000_000, 10)
     relay = Relay(
         RelayConfig(), Clocks(lambda: next(moments), lambda: 0), random_bytes=lambda size: b"r" * size, encode=wire.encode_payload
@@ -110,12 +110,14 @@ async def calls_of_one_payload() -> list[Counter[str]]:
     publisher.incoming.put_nowait(request(m.PublishOpen(opening, ("device",))))
     await device.outgoing.get()  # open
     counted = []
-    for seq in range(1, PAYLOADS + 1):
-        publisher.incoming.put_nowait(audio(seq))
+    for first in range(1, PAYLOADS * joined + 1, joined):
+        seqs = range(first, first + joined)
+        messages = tuple(map(audio, seqs))
+        publisher.incoming.put_nowait(request(messages[0] if joined == 1 else m.Joined(messages)))
         with CallCounter() as counter:
             data = await device.outgoing.get()
         counted.append(counter.calls)
-        assert AttachResponse.FromString(data).media.payloads[0].seq == seq
+        assert [payload.seq for payload in AttachResponse.FromString(data).media.payloads] == list(seqs)
         await answer_pings(device)
     for stream in (publisher, device):
         stream.incoming.put_nowait(grpc.aio.EOF)
@@ -131,3 +133,11 @@ async def test_a_live_payload_takes_few_calls() -> None:
     counted = await calls_of_one_payload()
     cheapest = min(counted, key=Counter.total)
     assert cheapest.total() <= MAX_CALLS, "\n".join(f"{number} {name}" for name, number in cheapest.items())
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions count other events")
+async def test_joined_payloads_of_a_device_are_written_at_once() -> None:
+    """They arrive in one message, and leave in one; calls for each of them."""
+    counted = await calls_of_one_payload(joined=3)
+    cheapest = min(counted, key=Counter.total)
+    assert cheapest.total() / 3 <= MAX_CALLS_JOINED, "\n".join(f"{number} {name}" for name, number in cheapest.items())

@@ -13,6 +13,7 @@ from avatar_relay.media import EncodedMedia, Kind, PayloadColumns
 from avatar_relay.messages import Media, PublishedMedia
 from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
+from avatar_relay.wire.entries import UNCOUNTED_BYTES
 from avatar_relay.wire.media import media_from_wire, unpack
 from avatar_relay.wire.raw import length, tag
 from avatar_relay.wire.values import KIND_FROM_WIRE
@@ -96,6 +97,18 @@ def live_media_in(data: bytes) -> PublishedMedia | None:
     except (IndexError, UnicodeDecodeError):
         return None
     return _published(data, conversation_id, rows) if rows else None
+
+
+def joined_live_media_in(data: bytes) -> list[PublishedMedia] | None:
+    """Read a `PublishRequest` of joined requests that are all usual media; None if it is anything else."""
+    if not data or data[0] != _JOINED or len(data) > UNCOUNTED_BYTES:
+        return None
+    found: list[PublishedMedia] = []
+    for part in joined_data_in(data):
+        if (media := live_media_in(part)) is None:
+            return None
+        found.append(media)
+    return found or None
 
 
 def _published(data: bytes, conversation_id: str, rows: list[list[int]]) -> PublishedMedia | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from relay_server.access.connection_rules import Connection
 
 SWEEP_US = 1_000_000
-LOOK_US = 200_000
+LOOK_US = 250_000
 """Longest interval of `is_due`: new connections and activity that go unnoticed are detected by then."""
 QUICK_US = 5_000
 """Shortest interval of sweeps."""

@@ -19,6 +19,7 @@ from relay_server.cluster.passages import DoorPassage, Homes
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import HERE, PassageUser
 from relay_server.connections.relay import Relay
+from relay_server.connections.timers import until_next
 
 logger = logging.getLogger(__name__)
 
@@ -213,8 +214,9 @@ class Cluster:
                 await self.directory.tick()
             for tunnel in self._tunnels():
                 await tunnel.tick(busy_us)
-            due_us = self._now_us() + round(TICK_S * 1e6)
-            await asyncio.sleep(TICK_S)
+            wait_s = until_next(TICK_S)
+            due_us = self._now_us() + round(wait_s * 1e6)
+            await asyncio.sleep(wait_s)
             busy_us = max(self._now_us() - due_us, self._joined.busy_us())
 
     def _tunnels(self) -> list[Tunnel]:

@@ -24,6 +24,7 @@ from relay_server.connections.devices import DevicePort, Devices
 from relay_server.connections.media_tick import MediaTick
 from relay_server.connections.ports import RETRY_AFTER_MS
 from relay_server.connections.publishers import PublisherPort, Publishers
+from relay_server.connections.timers import until_next
 from relay_server.connections.watching import MAX_WATCHERS, MAX_WATCHERS_PER_IDENTITY, EventWatcher
 from relay_server.core.device_reports import DeviceReports
 from relay_server.core.events import (
@@ -52,7 +53,7 @@ STREAMS_END_US = 1_000_000
 TICK_S = 0.25
 """Interval of the checks of leases, heartbeats and held media."""
 MAX_STEPS = 5
-DEVICES_IN_STEP = 50
+DEVICES_IN_STEP = 100
 """A tick has up to `MAX_STEPS` steps, each for a part of the devices, as pinging many at once would delay media."""
 
 
@@ -132,8 +133,9 @@ class Relay:
         while True:
             steps = min(MAX_STEPS, 1 + self._devices.count // DEVICES_IN_STEP)
             for step in range(steps):
-                due_us = self._clocks.now_us() + round(TICK_S / steps * 1e6)
-                await asyncio.sleep(TICK_S / steps)
+                wait_s = until_next(TICK_S / steps)
+                due_us = self._clocks.now_us() + round(wait_s * 1e6)
+                await asyncio.sleep(wait_s)
                 self.tick(step, steps, late_us=self._clocks.now_us() - due_us)
 
     def tick(self, step: int = 0, steps: int = 1, *, late_us: int = 0) -> None:

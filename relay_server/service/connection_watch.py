@@ -34,6 +34,7 @@ from relay_server.access.packet_filter import drop_all, drop_data_of
 from relay_server.access.peers import Endpoint, endpoint_of, network_of
 from relay_server.access.refusal_log import RefusalLog
 from relay_server.access.sweep_times import LOOK_US, SweepTimes, pause_us, young
+from relay_server.connections.timers import until_next
 from relay_server.service.socket_activity import SocketActivity
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class ConnectionWatch:
         times, activity, ended = SweepTimes(), SocketActivity(), 0
         try:
             while True:
-                active = ended > 0 or await activity.wait((TURN_US if self._unheard else LOOK_US) / 1e6) or bool(self._unheard)
+                active = ended > 0 or await activity.wait(until_next((TURN_US if self._unheard else LOOK_US) / 1e6)) or bool(self._unheard)
                 began_us, ended = self._now_us(), 0
                 if times.is_due(_opened(counters), active, began_us):
                     ended = self.sweep()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from avatar_relay.errors import PeerError
 from avatar_relay.limits import PROTOCOL_VERSION
-from avatar_relay.messages import AtRelay, GoAway, Limits, Media, Ping, PublishedMedia, PublisherHello, PublisherWelcome, ToPublisher
+from avatar_relay.messages import AtRelay, GoAway, Held, Limits, Media, Ping, PublishedMedia, PublisherHello, PublisherWelcome, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.stream_numbers import is_newer
 from relay_server.config import RelayConfig
@@ -192,10 +192,12 @@ class Publishers:
         return tuple(conversation_id for conversation_id in ids if self._registry.conversations[conversation_id].is_part)
 
     def tick(self) -> None:
-        """Drop unopened media, end silent streams, and remove publishers whose lease has expired."""
+        """Send what waited, drop unopened media, end silent streams, and remove publishers whose lease has expired."""
         now_us = self._clocks.now_us()
         for plugged in list(self._ports.values()):
             if plugged.publisher is not None and not plugged.ended:
+                if plugged.publisher.backlog:
+                    plugged.wake()
                 self._look_after(plugged, plugged.publisher, now_us)
         for publisher in list(self._registry.publishers.values()):
             self._perform(self._commands.tick(publisher, now_us))
@@ -205,12 +207,12 @@ class Publishers:
                 self._forget(publisher, lost=True)
 
     def tell(self, key: str, message: ToPublisher) -> None:
-        """Send a message to a publisher, or queue it until the publisher reconnects."""
+        """Send a message to a publisher, or queue it until the publisher reconnects. What devices hold waits for another message, or a tick."""
         publisher = self._registry.publishers.get(key)
         if publisher is None:
             return
         publisher.tell(message)
-        if (port := self._ports.get(key)) is not None:
+        if (port := self._ports.get(key)) is not None and not isinstance(message, Held):
             port.wake()
             port.room.set()
             self._end_when_told_all(publisher)

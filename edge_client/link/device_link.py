@@ -145,9 +145,11 @@ class DeviceLink:
         self.relay_time: RelayTime | None = None
 
     def post(self, message: Posted) -> None:
-        """Queue a message for the relay; it is sent now or (events, errors) when there is a stream again."""
+        """Queue a message for the relay; it is sent now or (events, errors) when there is a stream again. Some may wait for another message,
+        such as the answer to the relay's next ping."""
         self._outbox.put(message)
-        self._wake.set()
+        if not self._outbox.may_wait:
+            self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> StreamEnd:
         """Stay attached until `stop`, or until a refusal is final; returns how it ended. Cancellation ends the stream."""
@@ -231,7 +233,8 @@ class DeviceLink:
 
     def _hello(self) -> m.Hello:
         """Create `hello`. It includes everything merged so far, so nothing is awaited between the two."""
-        self._outbox.begin_stream()
+        credit = self._player.buffer_credit()
+        self._outbox.begin_stream(credit)
         return m.Hello(
             device_id=self._profile.device_id,
             protocol_version=PROTOCOL_VERSION,
@@ -239,7 +242,7 @@ class DeviceLink:
             codecs=self._profile.codecs,
             output_rate_hz=self._profile.output_rate_hz,
             motion_encodings=self._profile.motion_encodings,
-            buffer=self._player.buffer_credit(),
+            buffer=credit,
             session_token=self._session_token,
             cursors=self._player.cursors(),
             volume=self._player.volume,
@@ -255,6 +258,7 @@ class DeviceLink:
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
         self._heartbeat.welcome(welcome)
+        self._outbox.joins = welcome.takes_joined
         self._attempts.welcomed()
         self._relays.welcomed()
         if welcome.session_token != self._session_token:
@@ -310,8 +314,10 @@ class DeviceLink:
             await _is_set_within(self._wake, self._heartbeat.wait_us(self._clocks.monotonic_us()) / 1e6)
 
     def _next_messages(self, now_us: int) -> list[m.ToRelayFromDevice]:
-        """The messages to send as one now; none if nothing waits. A ping is the last of them."""
+        """The messages to send as one now; none if nothing is due. A ping is the last of them."""
         messages: list[m.ToRelayFromDevice] = []
+        if self._outbox.may_wait and self._heartbeat.wait_us(now_us):
+            return messages
         most = MAX_JOINED_WITH_DEVICE - 1 if self._heartbeat.joins else 1
         while len(messages) < most and (message := self._outbox.take(now_us)) is not None:
             messages.append(message)

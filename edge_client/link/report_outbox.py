@@ -1,7 +1,8 @@
 """Outgoing messages to the relay. Bounded, and never staler than necessary.
 
 Rules
-1. Credit and held cursors are states: unsent ones are merged with new ones (sums, latest cursor).
+1. Credit and held cursors are states: unsent ones are merged with new ones (sums, latest cursor). If the relay accepts joined
+   messages, they may wait for another one, until 1 / `_MUCH` of the stream's first credit waits: they cost it as much as a payload.
 2. A stream begins with `hello`, which carries the total credit and all cursors: what was merged before it is discarded.
 3. Player events get ids from 1 for each session, are sent in order, and are kept until acknowledged; they are sent again on a new stream
    and after `REPEAT_US` without acknowledgement. A new session renumbers the remaining ones from 1.
@@ -30,6 +31,8 @@ MAX_PONGS = 16
 MAX_CURSORS = 256
 """Maximum number of cursors in one message; those unchanged the longest are left out."""
 
+_MUCH = 4
+
 T = TypeVar("T")
 Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Volume | DeviceSettings | Parts | Goodbye
 """Messages that are put in."""
@@ -47,7 +50,7 @@ class ReportOutbox:
     """Queues messages of player and link, and returns them one at a time. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._credit = Credit()
+        self._credit = self._first_credit = Credit()
         self._cursors: dict[str, Cursor] = {}
         self._events: deque[_Kept] = deque()
         self._errors: deque[ConversationError] = deque()
@@ -57,6 +60,8 @@ class ReportOutbox:
         self._parts: Parts | None = None
         self._goodbye: Goodbye | None = None
         self._over = False
+        self.joins = False
+        """Whether the relay accepts joined messages."""
         self._last_event_id = 0
         self.dropped = 0
         """Messages dropped because a queue was full (rules 4 and 5)."""
@@ -94,8 +99,21 @@ class ReportOutbox:
         while self._events and self._events[0].event.event_id <= event_id:
             self._events.popleft()
 
-    def begin_stream(self) -> None:
-        """Prepare for a `hello` created now: it replaces pending credit, cursors and volume. Parts and events will be sent again."""
+    @property
+    def may_wait(self) -> bool:
+        """Whether all that is queued may wait for another message (rule 1); also if nothing is."""
+        waiting, first = self._credit, self._first_credit
+        much = waiting.audio_bytes * _MUCH > first.audio_bytes or waiting.motion_bytes * _MUCH > first.motion_bytes
+        if not self.joins or much:
+            return False
+        states = (self._volume, self._settings, self._parts, self._goodbye)
+        unsent = any(kept.sent_time_us is None for kept in self._events)
+        return not (self._pongs or unsent or self._errors) and all(state is None for state in states)
+
+    def begin_stream(self, credit: Credit) -> None:
+        """Prepare for a `hello` created now, with this credit: it replaces pending credit, cursors and volume. Parts and events will be sent
+        again."""
+        self._first_credit = credit
         self._credit = Credit()
         self._cursors.clear()
         self._pongs.clear()

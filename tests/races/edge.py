@@ -69,8 +69,8 @@ class Edge:
         """Open a new stream: send hello with all state held, and nothing else before the welcome."""
         self.leg = Leg(relay.connect_device())
         self._welcomed = False
-        self._outbox.begin_stream()
         credit, cursors = self._port.buffer_credit(), self._port.cursors()
+        self._outbox.begin_stream(credit)
         known, encodings = (self._token, cursors), tuple(MotionEncoding)
         hello = m.Hello(self.device_id, PROTOCOL_VERSION, "test", tuple(Codec), 48_000, encodings, credit, *known)
         self.leg.up.append(replace(hello, stream_number=self._numbers.next()))

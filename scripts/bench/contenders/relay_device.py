@@ -1,13 +1,14 @@
 """A device of the bench: one stream of the real protocol, read as protobuf messages, so that the load generator costs little.
 
-It grants credit and reports cursors as an edge client does, answers pings, every third with one of its own, and reports `started` and
-`finished`. It does not reconnect: the bench measures streams that stay.
+It grants credit and reports cursors as an edge client does, with an answer to a ping; every third answer carries a ping of its own. It reports
+`started` and `finished`. It does not reconnect: the bench measures streams that stay.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Any
 
 import grpc.aio
@@ -41,6 +42,8 @@ class RelayDevice:
         self._device_id = device_id
         self._received = received
         self._report_s = report_s
+        self._report_at_s = time.monotonic() + report_s * random.random()
+        """When the next report is due; devices do not report in step."""
         self._call = channel.stream_stream(METHOD, pb.AttachRequest.SerializeToString, pb.AttachResponse.FromString)()
         self._cursors: dict[str, dict[int, int]] = {}
         self._pieces: dict[int, list[bytes]] = {media.KIND_AUDIO: [], media.KIND_MOTION: []}
@@ -63,13 +66,11 @@ class RelayDevice:
             takes_joined=True,
         )
         await self._write({"hello": hello})
-        reporter = asyncio.create_task(self._report_regularly())
         try:
             while (response := await self._call.read()) is not grpc.aio.EOF:
                 for one in response.joined.responses if response.HasField("joined") else (response,):
                     await self._take(one)
         finally:
-            reporter.cancel()
             self._call.cancel()
 
     async def _take(self, response: pb.AttachResponse) -> None:
@@ -91,7 +92,7 @@ class RelayDevice:
             case "ping":
                 pong = media.Pong(id=response.ping.id, ping_sent_time_us=response.ping.sent_time_us)
                 asks = response.ping.id % ANSWERS_PER_PING == 1
-                await self._write({"pong": pong}, *([{"ping": media.Ping(id=response.ping.id)}] if asks else []))
+                await self._write({"pong": pong}, *self._reports(), *([{"ping": media.Ping(id=response.ping.id)}] if asks else []))
 
     def _use(self, message: media.Media) -> None:
         cursor = self._cursors[message.conversation_id]
@@ -106,17 +107,16 @@ class RelayDevice:
                 cursor[kind] = payload.seq
         self._unreported = True
 
-    async def _report_regularly(self) -> None:
-        await asyncio.sleep(self._report_s * random.random())  # devices do not report in step
-        while True:
-            if self._unreported:
-                self._unreported = False
-                cursors = [
-                    media.Cursor(conversation_id=cid, audio_seq=seqs[media.KIND_AUDIO], motion_seq=seqs[media.KIND_MOTION])
-                    for cid, seqs in self._cursors.items()
-                ]
-                await self._write({"credit": self._grant()}, {"held": media.Held(cursors=cursors)})
-            await asyncio.sleep(self._report_s)
+    def _reports(self) -> list[dict[str, Any]]:
+        """Credit and cursors, if they are due."""
+        if not self._unreported or time.monotonic() < self._report_at_s:
+            return []
+        self._unreported, self._report_at_s = False, time.monotonic() + self._report_s
+        cursors = [
+            media.Cursor(conversation_id=cid, audio_seq=seqs[media.KIND_AUDIO], motion_seq=seqs[media.KIND_MOTION])
+            for cid, seqs in self._cursors.items()
+        ]
+        return [{"credit": self._grant()}, {"held": media.Held(cursors=cursors)}]
 
     def _grant(self) -> media.Credit:
         credit = media.Credit(audio_bytes=self._freed[media.KIND_AUDIO], motion_bytes=self._freed[media.KIND_MOTION])

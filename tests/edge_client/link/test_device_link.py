@@ -198,6 +198,29 @@ async def test_a_relay_that_takes_joined_messages_gets_few() -> None:
         assert running.player.handled.count(m.Volume(0.25)) == 5
 
 
+async def test_credit_and_cursors_are_sent_with_an_answer() -> None:
+    """They wait for it, unless much credit waits; a relay that does not accept joined messages gets them at once."""
+    requests: list[list[str]] = []
+
+    async def joining(stream: Stream) -> None:
+        await stream.welcome(takes_joined=True)
+        assert (await stream.context.read()).WhichOneof("message") == "ping"
+        running.link.post(Credit(250_000, 125_000))
+        running.link.post(m.Held((Cursor("c-0", 8, 3),)))
+        for message in (m.Ping(1, 0), None):
+            if message is None:
+                running.link.post(Credit(250_001, 0))
+            else:
+                await stream.say(message)
+            request = await stream.context.read()
+            requests.append([one.WhichOneof("message") for one in attach_requests_in(request)])
+        await stay(stream)
+
+    async with attached(joining) as (_, running):
+        await until(lambda: len(requests) == 2)
+        assert requests == [["pong", "credit", "held", "ping"], ["credit"]]
+
+
 async def test_a_message_of_too_many_ends_the_stream() -> None:
     """A relay that joins more than the limit is not read any further."""
 

@@ -33,12 +33,33 @@ def test_credit_is_summed_and_cursors_are_the_latest() -> None:
     assert drain(outbox) == []
 
 
+def test_a_little_credit_and_cursors_may_wait() -> None:
+    """Nothing else may: not an event that was not sent on this stream, and not much credit of any kind."""
+    outbox = ReportOutbox()
+    outbox.begin_stream(Credit(100, 40))
+    outbox.put(Credit(25, 10))
+    outbox.put(Held((Cursor("a", 1, 1),)))
+    assert not outbox.may_wait
+    outbox.joins = True
+    assert outbox.may_wait
+    outbox.put(Credit(0, 1))
+    assert not outbox.may_wait
+    drain(outbox)
+    outbox.put(ConversationEvent("a", Started()))
+    assert not outbox.may_wait
+    drain(outbox)
+    outbox.put(Credit(1, 0))
+    assert outbox.may_wait
+    outbox.put(Goodbye("shutdown"))
+    assert not outbox.may_wait
+
+
 def test_hello_makes_credit_and_cursors_void() -> None:
     """What `hello` contains is not sent again: credit would count twice."""
     outbox = ReportOutbox()
     outbox.put(Credit(10, 1))
     outbox.put(Held((Cursor("a", 1, 1),)))
-    outbox.begin_stream()
+    outbox.begin_stream(Credit(100, 40))
     assert drain(outbox) == []
 
 
@@ -70,9 +91,9 @@ def test_a_new_stream_repeats_at_once_a_new_session_renumbers() -> None:
     outbox.put(ConversationEvent("a", FINISHED))
     drain(outbox)
     outbox.acknowledge(1)
-    outbox.begin_stream()
+    outbox.begin_stream(Credit(100, 40))
     assert drain(outbox) == [PlayerEvent(2, "a", FINISHED)]
-    outbox.begin_stream()
+    outbox.begin_stream(Credit(100, 40))
     outbox.begin_session()
     outbox.put(ConversationEvent("b", Started()))
     assert drain(outbox) == [PlayerEvent(1, "a", FINISHED), PlayerEvent(2, "b", Started())]
@@ -113,7 +134,7 @@ def test_every_event_arrives_once_and_in_order(steps: list[str]) -> None:
             case "acknowledge" if arrived:
                 outbox.acknowledge(arrived[-1].event_id)
             case "cut":
-                outbox.begin_stream()
+                outbox.begin_stream(Credit(100, 40))
     assert [(event.event_id, event.conversation_id) for event in arrived] == [(number, f"c{number}") for number in range(1, put + 1)]
     outbox.acknowledge(put)
     assert outbox.unacknowledged == 0
@@ -138,7 +159,7 @@ def test_how_the_parts_stand_is_a_state() -> None:
     outbox.put(second)
     assert drain(outbox) == [second]
     outbox.put(first)
-    outbox.begin_stream()
+    outbox.begin_stream(Credit(100, 40))
     assert drain(outbox) == []
 
 

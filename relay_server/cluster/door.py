@@ -90,7 +90,8 @@ class DoorPort(Port[ToPublisher]):
         """Where the last opened conversation of a publisher without hello (typed by hand) is."""
         self._places: dict[str, str] = {}
         """The relay of each device that is elsewhere, as seen in events."""
-        self._finished: deque[str] = deque()
+        self._ended: dict[str, set[str]] = {}
+        """The devices of each conversation whose end was passed on."""
         self.barriers = Barriers()
         self._down: deque[ToPublisher] = deque()
         self._hello: PublisherHello | None = None
@@ -197,6 +198,10 @@ class DoorPort(Port[ToPublisher]):
         self._come_back(f"relay {home} has conversations of this publisher")
         return False
 
+    def has_ended(self, conversation_id: str, device_id: str) -> bool:
+        """See `OpeningDoor`."""
+        return device_id in self._ended.get(conversation_id, ())
+
     async def pass_on(self, message: AtRelay, data: bytes) -> None:
         """See `Opens`."""
         await self.say(self._routes.get(getattr(message, "conversation_id", ""), (HERE,)), message, data)
@@ -268,15 +273,17 @@ class DoorPort(Port[ToPublisher]):
         return place in homes
 
     def _note_event(self, event: PlayerEvent | UnknownEvent, place: str) -> None:
-        """Note where the event's acknowledgement must go. A finished conversation needs its route for a limited time only."""
+        """Note where the event's acknowledgement must go, and ends. A finished conversation needs its route for a limited time only."""
         if place == HERE:
             self._places.pop(event.device_id, None)
-            return
-        self._places[event.device_id] = place
+        else:
+            self._places[event.device_id] = place
         if isinstance(event, PlayerEvent) and isinstance(event.body, Finished):
-            self._finished.append(event.conversation_id)
-            if len(self._finished) > MAX_CLOSED_CONVERSATIONS:
-                self._routes.pop(self._finished.popleft(), None)
+            self._ended.setdefault(event.conversation_id, set()).add(event.device_id)
+            if len(self._ended) > MAX_CLOSED_CONVERSATIONS:
+                oldest = next(iter(self._ended))
+                del self._ended[oldest]
+                self._routes.pop(oldest, None)
 
     def tell(self, message: ToPublisher) -> None:
         """See `OpeningDoor`."""

@@ -8,12 +8,14 @@ Rules
   `MEMBER_WAIT_S`.
 - A conversation that is opened again (`held`) waits for nothing: the library asks again.
 - A relay at which all devices of a part have finished refuses it (CONVERSATION_ID_TAKEN): the part is left out.
+- It is not opened again on a device whose end was passed on to the publisher. If the device never knew the conversation, only the relay
+  that ended it knows that; at another relay it would play, and end again with another reason.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -57,6 +59,10 @@ class OpeningDoor(Opens, Protocol):
         """Note where the messages of a conversation go from now on."""
         ...
 
+    def has_ended(self, conversation_id: str, device_id: str) -> bool:
+        """Whether the end of a conversation on a device was passed on to the publisher on this stream."""
+        ...
+
 
 class Openings:
     """The openings of one publisher's stream."""
@@ -89,7 +95,14 @@ class Openings:
             self._waiting.begin(message, devices)
 
     async def _here(self, message: PublishOpen) -> None:
-        self._door.note_route(message.open.conversation_id, (HERE,))
+        conversation_id, devices = message.open.conversation_id, self._devices_of(message)
+        left = self._unfinished(conversation_id, devices)
+        if devices and not left:
+            self._door.tell(_is_over(conversation_id))
+            return
+        self._door.note_route(conversation_id, (HERE,))
+        if len(left) < len(devices):
+            message = replace(message, targets=left)
         await self._door.say((HERE,), message, b"")  # which also reports unknown devices
 
     async def _by_hand(self, message: PublishOpen, devices: Sequence[str]) -> None:
@@ -176,8 +189,10 @@ class Openings:
         for home in homes:
             if in_parts and door.parts.has(conversation_id, home):
                 continue
-            there = {device_id: place for device_id, place in known.items() if place == home}
-            if self._are_still_here(there):
+            there = {device_id: home for device_id in self._unfinished(conversation_id, known) if known[device_id] == home}
+            if not there:
+                self.refused(_is_over(conversation_id))
+            elif self._are_still_here(there):
                 await door.say((home,), replace(message, targets=tuple(there), is_part=in_parts), b"")
             else:
                 self.refused(ConversationError(conversation_id, Fault(Reason.DEVICE_UNKNOWN, "a device has just moved", "targets")))
@@ -195,6 +210,10 @@ class Openings:
     async def _places_of(self, devices: Sequence[str]) -> dict[str, str | None]:
         return {device_id: await self._ways.home_of(device_id) for device_id in devices}
 
+    def _unfinished(self, conversation_id: str, devices: Collection[str]) -> tuple[str, ...]:
+        """Those of the devices on which a conversation has not ended."""
+        return tuple(device_id for device_id in devices if not self._door.has_ended(conversation_id, device_id))
+
     def _are_still_here(self, places: Mapping[str, str]) -> bool:
         return all([self._ways.is_here(device_id) for device_id, place in places.items() if place == HERE])
 
@@ -210,3 +229,9 @@ class Openings:
         if message.held is None:
             fault = replace(fault, reason=Reason.RELAY_UNREACHABLE, retry_after_ms=RETRY_MS)
         self._door.tell(ConversationError(message.open.conversation_id, fault))
+
+
+def _is_over(conversation_id: str) -> ConversationError:
+    """As a relay answers that has ended it."""
+    fault = Fault(Reason.CONVERSATION_ID_TAKEN, f"conversation {conversation_id} is over; a new one needs a new id", "open.conversation_id")
+    return ConversationError(conversation_id, fault)

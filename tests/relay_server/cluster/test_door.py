@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from avatar_relay import wire
-from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, Payload
+from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Cursor, Kind, Payload
 from avatar_relay.messages import (
     AtRelay,
     ConversationEnd,
@@ -248,6 +248,47 @@ async def test_the_end_of_a_conversation_that_was_over_before_the_stream_is_pass
         for end in ends:
             door.hear("c", end)
         assert await door.receive() == ends[1]
+
+
+def replaced(conversation_id: str, device_id: str) -> PlayerEvent:
+    """An end made by a relay, for a device that did not know the conversation."""
+    return PlayerEvent(0, conversation_id, Finished(0, interrupted=True, reason="replaced"), device_id)
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+async def test_what_a_relay_has_ended_is_not_opened_at_another_one(*, under_way: bool) -> None:
+    """The publisher asks for it before it hears the end; the device never knew it, and would report a second end."""
+    ways = SlowWays()
+    again = replace(opening("c0", "lobby"), held=Cursor("c0"))
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        if under_way:
+            await door.send(again)
+            await asyncio.sleep(0)
+            assert ways.passages
+        door.hear("c", replaced("c0", "lobby"))
+        assert await door.receive() == replaced("c0", "lobby")
+        ways.answers.set()
+        if not under_way:
+            await door.send(again)
+        told = await door.receive()
+        assert isinstance(told, ConversationError)
+        assert (told.conversation_id, told.fault.reason) == ("c0", Reason.CONVERSATION_ID_TAKEN)
+        await door.send(opening("c1", "lobby"))
+        assert await door.receive() == Opened("c1", ("lobby",))
+    assert ways.opened_at("b") == ["c1"]
+
+
+async def test_a_group_s_conversation_is_opened_again_where_it_has_not_ended() -> None:
+    """The end on one member is final there, and the others go on."""
+    ways = SlowWays()
+    ways.answers.set()
+    async with asyncio.timeout(30):
+        door = await greeted(ways)
+        door.hear("c", replaced("c0", "d0"))
+        assert await door.receive() == replaced("c0", "d0")
+        await door.send(PublishOpen(opening("c0", "d0").open, ("d0", "d1"), Cursor("c0")))
+        assert await door.receive() == Opened("c0", ("d1",))
 
 
 async def test_the_conversations_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

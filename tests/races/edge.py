@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from avatar_relay import messages as m
 from avatar_relay.limits import PROTOCOL_VERSION
-from avatar_relay.media import Codec, Kind, MotionEncoding
+from avatar_relay.media import Codec, ConversationOpen, Kind, MotionEncoding
 from avatar_relay.stream_numbers import StreamNumbers
 from edge_client.link.player_port import PlayerPort
 from edge_client.link.report_outbox import ReportOutbox
@@ -29,6 +29,8 @@ class Edge:
         self.card = PlainCard()
         self.world = World(self.card, PlaybackConfig(decode_ahead_us=400_000))
         self.leg: Leg | None = None
+        self.opened: dict[str, int] = {}
+        """The conversations that it was told to open, numbered in that order."""
         self.finished: list[tuple[str, m.Finished]] = []
         """The player's `finished` reports, in order."""
         self.revived: list[str] = []
@@ -114,4 +116,6 @@ class Edge:
                 self.moved[message.conversation_id] |= {payload.seq for payload in message.payloads if payload.kind is Kind.MOTION}
                 self._port.handle(message, self._clock())
             case _:
+                if isinstance(message, ConversationOpen):
+                    self.opened.setdefault(message.conversation_id, len(self.opened))
                 self._port.handle(message, self._clock())

@@ -259,7 +259,8 @@ def judge_what_was(seed: int, schedule: Judged, relays: Iterable[Relay]) -> Verd
     faults += [f"{cid} was revived" for cid in schedule.edge.revived]
     crossed = sum(_judge_backend(schedule, backend, faults) for backend in schedule.backends)
     heard = np.concatenate(schedule.edge.card.heard)
-    judge_sound(schedule.sounds.signals, schedule.edge.finished, heard, faults)
+    as_opened = sorted(schedule.edge.finished, key=lambda ended: schedule.edge.opened.get(ended[0], -1))
+    judge_sound(schedule.sounds.signals, as_opened, heard, faults)
     for relay in relays:
         _judge_relay(relay, faults)
     return Verdict(seed, len(schedule.sounds.signals), schedule.cuts, crossed, tuple(faults))

@@ -186,7 +186,8 @@ def judge(seed: int) -> Verdict:
     faults: list[str] = []
     if sorted(conversation_id for conversation_id, _ in told) != sorted(schedule.sent):
         faults.append(f"finished events: {[conversation_id for conversation_id, _ in told]} of {list(schedule.sent)}")
-    samples = judge_sound({key: sent.signal for key, sent in schedule.sent.items()}, told, heard, faults)
+    as_opened = sorted(told, key=lambda ended: list(schedule.sent).index(ended[0]))
+    samples = judge_sound({key: sent.signal for key, sent in schedule.sent.items()}, as_opened, heard, faults)
     _judge_lengths(schedule, told, len(heard) - samples, faults)
     _judge_pts(schedule.pts, faults)
     _judge_credit(schedule, faults)
@@ -196,6 +197,8 @@ def judge(seed: int) -> Verdict:
 def judge_sound(signals: Mapping[str, Pcm], told: Sequence[tuple[str, Finished]], heard: Pcm, faults: list[str]) -> int:
     """Check that the beginnings of conversations are heard, as long as their `finished` states, in that order, with filler in between.
 
+    `told` is in the order in which they were opened. They may end in another one: if one is interrupted that waits in the queue, and the
+    card has its first samples already, behind the last ones of the conversation before it.
     Returns how many of their samples were heard."""
     at = samples = 0
     for conversation_id, finished in told:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avatar_relay.messages import Finished
+from avatar_relay.media import OnPlaying
+from avatar_relay.messages import ConversationEnd, Finished, Interrupt, Media
+from edge_client.playback.events import ConversationEvent
 from edge_client.playback.release import SKIP_FROM_US
-from tests.edge_client.playback_bench import noise
+from tests.edge_client.playback_bench import audio_payloads, noise, open_
 from tests.edge_client.simulation.live import run_live
 from tests.edge_client.simulation.network import CALM, ROUGH, Network
 from tests.edge_client.simulation.recorded import speech
 from tests.edge_client.simulation.schedules import judge, judge_sound
 from tests.edge_client.simulation.splices import FORMATS, sine, splice
+from tests.edge_client.simulation.world import PlainCard, World
 
 
 @pytest.mark.parametrize("ppm", [500.0, -500.0])
@@ -88,6 +91,28 @@ def test_the_model_sees_what_is_lost_and_stale() -> None:
     stale: list[str] = []
     judge_sound(signals, told, np.concatenate((signals["a"][:2_000], signals["b"][960:1_200], signals["a"][2_000:], signals["b"])), stale)
     assert stale == ["b is heard while a plays"]
+
+
+def test_what_is_interrupted_in_the_queue_may_end_before_what_is_heard() -> None:
+    """The card has its first samples already, so they are heard, after the conversation before it; its end is known at once."""
+    card, signals = PlainCard(), {"a": noise(4_080), "b": noise(4_800, start=15_000)}
+    world = World(card)
+    for conversation_id, signal in signals.items():
+        payloads = audio_payloads(signal)
+        world.playback.handle(open_(conversation_id, on_playing=OnPlaying.QUEUE, motion=None), 0)
+        world.playback.handle(Media(conversation_id, payloads), 0)
+        world.playback.handle(ConversationEnd(conversation_id, len(payloads), 0), 0)
+    while not card.heard or signals["b"][0] not in card.heard[-1]:
+        world.run(world.now_us + 1_000)
+    world.playback.handle(Interrupt("b"), world.now_us)
+    world.run(world.now_us + 100_000)
+    told = [(output.conversation_id, output.body) for _, output in world.outputs if isinstance(output, ConversationEvent)]
+    ends = [(conversation_id, body) for conversation_id, body in told if isinstance(body, Finished)]
+    assert [(conversation_id, body.reason) for conversation_id, body in ends] == [("b", "interrupted"), ("a", "completed")]
+    faults: list[str] = []
+    heard = judge_sound(signals, sorted(ends), np.concatenate(card.heard), faults)
+    assert faults == []
+    assert heard > 4_080
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

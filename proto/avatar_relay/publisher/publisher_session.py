@@ -4,9 +4,9 @@ Rules:
 1. A cut fails nothing. Data that devices do not hold yet is kept, and more is accepted meanwhile.
 2. A relay that knows the session reports its progress in each conversation; each continues behind that. One that was
    interrupted, or stopped by a fault, is interrupted again, since that message may have been lost.
-3. A conversation that the relay does not have (it restarted, or `open` was lost) is opened again on the same devices.
-   An absent device is retried for `REOPEN_US`; one that holds no more of it has lost it: the end
-   that the relay would have made is made here.
+3. A conversation that the relay does not have (it restarted, or `open` was lost) is opened again on the devices that have
+   not finished it. An absent device is retried for `REOPEN_US`; one that holds no more of it has lost it: the end that the
+   relay would have made is made here.
 4. Faults that arrive before `opened` may concern some targets only. The relay's answers to one `open` arrive together, so
    if a pong follows such a fault without `opened`, the conversation was opened nowhere and has failed.
 5. A fault that the relay reports later stops the publishing; its outcome is still reported by the devices, unless the
@@ -304,9 +304,10 @@ class PublisherSession:
         return all(record.conversation.phase is Phase.CLOSED for record in self._unfinished())
 
     def _again(self, record: Record) -> PublishOpen:
-        """The message that opens a conversation again."""
+        """The message that opens a conversation again, where it has not finished."""
         self._again_due_us.pop(record.conversation_id, None)
-        return PublishOpen(record.conversation.opening, record.targets, record.conversation.held)
+        targets = tuple(target for target in record.targets if not record.playback.is_finished_on(target))
+        return PublishOpen(record.conversation.opening, targets, record.conversation.held)
 
     @property
     def deadline_us(self) -> int | None:

@@ -88,6 +88,23 @@ def test_what_finished_while_it_was_being_opened_again_is_not_opened_any_more() 
     assert exchange.next_message() is None
 
 
+def test_what_finished_on_one_device_is_opened_again_on_the_others() -> None:
+    """A relay that does not know the end would open it on the first device too, and wait for an end that was acknowledged."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby", "hall")), NOW_US)
+    exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
+    exchange.cut()
+    exchange.resumed((), NOW_US)
+    again = exchange.next_message()
+    assert isinstance(again, PublishOpen)
+    assert again.targets == ("hall",)
+    exchange.handle(Opened("c1", ("hall",)), NOW_US)
+    exchange.handle(PlayerEvent(1, "c1", REPLACED, "hall"), NOW_US)
+    outcome = record.playback.outcome
+    assert isinstance(outcome, ConversationFinished)
+    assert set(outcome.by_device) == {"lobby", "hall"}
+
+
 def test_what_was_sent_before_a_relay_that_does_not_know_it_is_not_sent_again() -> None:
     """Its relay was away, and another one was asked in vain: then neither media nor the end is missing, and the relay did not end it."""
     exchange, record, _ = spoken()

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.lab.fault_proxy import FaultProxy, Weather
+from tests.lab.chaos.faults import drop
+from tests.lab.fault_proxy import CALM, FaultProxy, Weather
 
 SENT = bytes(range(256)) * 64
 
@@ -58,11 +59,39 @@ async def test_bandwidth_is_bounded() -> None:
 async def test_a_half_open_link_tells_nothing(way: str) -> None:
     """Neither data nor an end arrives."""
     async with echo() as (proxy, reader, writer):
-        setattr(proxy, way, Weather(hole=True))
+        proxy.hole.add(way)
         writer.write(SENT)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await reader.read(1)
+
+
+async def test_a_half_open_link_stays_so_in_any_weather() -> None:
+    """Another fault that begins or ends meanwhile does not mend it; nor is data delivered that was under way on a narrow link."""
+    async with echo() as (proxy, reader, writer):
+        proxy.down = Weather(bytes_per_s=len(SENT))
+        writer.write(SENT)
+        await reader.readexactly(1)
+        await drop(proxy, ("down",), 0.0)
+        proxy.down = CALM
+        received = len(await reader.read(len(SENT)))
+        writer.write(SENT)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                received += len(await reader.readexactly(len(SENT)))
+        assert (received < len(SENT) // 2, proxy.dead, proxy.hole) == (True, 1, set())
+
+
+async def test_a_hole_waits_for_something_to_drop() -> None:
+    """A connection that lost nothing is not half open: nobody could find it."""
+    async with echo() as (proxy, _, writer):
+        hole = asyncio.create_task(drop(proxy, ("up",), 0.0))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.shield(hole)
+        writer.write(SENT)
+        await hole
+        assert proxy.dead == 1
 
 
 async def test_a_reset_is_told_at_once() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+WAYS = ("up", "down")
 READ_BYTES = 16 << 10
 LINE_CHUNKS = 256
 """Maximum number of chunks in flight in one direction; beyond that the sender waits, as with a full network."""
@@ -45,9 +46,6 @@ class Weather:
     """Bandwidth; 0: unlimited."""
     slice_bytes: int = 0
     """Chunks are delivered in slices of this size; 0: unsliced."""
-    hole: bool = False
-    """Half-open link: data is dropped without an error, as when a machine loses its network. A connection that lost
-    a byte this way stays dead, as with TCP; later connections work."""
 
     def delay_s(self, chance: random.Random) -> float:
         """The delay of one chunk."""
@@ -77,6 +75,11 @@ class FaultProxy:
         self._host, _, port = target.rpartition(":")
         self._target_port = int(port)
         self._chance = random.Random(seed)
+        self.hole = set[str]()
+        """The directions (`WAYS`) in which data is dropped without an error, as when a machine loses its network: a half-open link.
+        A connection that lost a byte this way stays dead, as with TCP; later connections work."""
+        self.dead = 0
+        """Number of connections that lost data this way so far, counted for each direction."""
         self.close_after_s = 0.0
         """Seconds for which the other end of a connection is kept open after one end closed it."""
         self.accepted = 0
@@ -141,8 +144,8 @@ class FaultProxy:
             self._writers |= {writer, target_writer}
             with contextlib.closing(target_writer):
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._line(reader, target_writer, upwards=True))
-                    group.create_task(self._line(target_reader, writer, upwards=False))
+                    group.create_task(self._line(reader, target_writer, "up"))
+                    group.create_task(self._line(target_reader, writer, "down"))
         except (OSError, asyncio.CancelledError, ExceptionGroup):
             pass  # an end is gone, or `cut`: both ends are closed, which is all that a broken network shows
         finally:
@@ -150,34 +153,34 @@ class FaultProxy:
             self._connections.discard(task)
             self._writers = {kept for kept in self._writers if not kept.is_closing()}
 
-    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upwards: bool) -> None:
+    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(LINE_CHUNKS)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._deliver(line, writer))
-            free_at, is_dead = 0.0, False
+            group.create_task(self._deliver(line, writer, way))
+            free_at = 0.0
             while data := await reader.read(READ_BYTES):
-                weather = self.up if upwards else self.down
-                is_dead = is_dead or weather.hole
-                if is_dead:
-                    continue
+                weather = self.up if way == "up" else self.down
                 for piece in weather.slices(data):
                     now = asyncio.get_running_loop().time()
                     free_at = max(now, free_at) + (len(piece) / weather.bytes_per_s if weather.bytes_per_s else 0.0)
                     await line.put((free_at + weather.delay_s(self._chance), piece))
                     await asyncio.sleep(max(0.0, free_at - now - QUEUED_S))
-            if is_dead or (self.up if upwards else self.down).hole:
-                await asyncio.sleep(FORGOTTEN_S)
             await line.put((asyncio.get_running_loop().time() + self.close_after_s, b""))
 
-    async def _deliver(self, line: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
+    async def _deliver(self, line: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, way: str) -> None:
+        loop, is_dead = asyncio.get_running_loop(), False
         while True:
             due, data = await line.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
             await self._free.wait()
+            if way in self.hole and not is_dead:
+                is_dead = True
+                self.dead += 1
             if not data:
+                await asyncio.sleep(FORGOTTEN_S if is_dead else 0.0)
                 if writer.can_write_eof():
                     writer.write_eof()
                 return
-            writer.write(data)
-            await writer.drain()
+            if not is_dead:
+                writer.write(data)
+                await writer.drain()

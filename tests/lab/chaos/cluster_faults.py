@@ -22,7 +22,7 @@ from contextlib import AsyncExitStack
 
 from avatar_relay.publisher import Publisher
 from tests.lab.chaos.faults import HUNG_S, PUBLISHERS_AWAY, LineFaults, within
-from tests.lab.fault_proxy import CALM, FaultProxy, Weather
+from tests.lab.fault_proxy import WAYS, FaultProxy, Weather
 from tests.lab.programs import Program
 from tests.lab.relay_cluster import RelayCluster
 from tests.lab.simulated_device import SimulatedDevice
@@ -43,16 +43,10 @@ class ClientLines:
     def __init__(self, to: Mapping[str, FaultProxy]) -> None:
         """`to` holds a proxy for each relay, by name."""
         self._to = to
-
-    @property
-    def up(self) -> Weather:
+        self.hole = set[str]()
         """See `FaultProxy`."""
-        return next(iter(self._to.values())).up
-
-    @up.setter
-    def up(self, weather: Weather) -> None:
-        for line in self._to.values():
-            line.up = weather
+        for line in to.values():
+            line.hole = self.hole
 
     @property
     def down(self) -> Weather:
@@ -63,6 +57,11 @@ class ClientLines:
     def down(self, weather: Weather) -> None:
         for line in self._to.values():
             line.down = weather
+
+    @property
+    def dead(self) -> int:
+        """See `FaultProxy`."""
+        return sum(line.dead for line in self._to.values())
 
     @property
     def accepted(self) -> int:
@@ -181,12 +180,12 @@ class ClusterFaults(LineFaults):
         name, _ = self._any_relay()
         lines, began_us = self._cluster.lines[name], now_us()
         for line in lines:
-            line.up = line.down = Weather(hole=True)
+            line.hole.update(WAYS)
         here, from_here = self._of_home(name), self._of_door(name)
         local = [self._back("partition_local_s", number, began_us) for number in here & from_here]
         await asyncio.gather(*local, asyncio.sleep(self._chance.uniform(*PARTED_S)))
         for line in lines:
-            line.up = line.down = CALM
+            line.hole.clear()
         healed_us = now_us()
         await asyncio.gather(*(self._back("partition_s", number, healed_us) for number in (here | from_here) - (here & from_here)))
 

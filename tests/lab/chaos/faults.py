@@ -3,7 +3,7 @@
 Measured, in seconds: from the start of a new relay's listening to each device's welcome (`attached_after_listening_s`) and to its next
 payload (`streaming_after_listening_s`; `…_after_restart_s` if the old relay was drained and sent a retry hint); from the first byte
 that a line drops until a device or publisher abandons its stream (`half_open_found_s`), and until it has a new one
-(`half_open_back_s`).
+(`half_open_back_s`; `half_open_idle_…` if it is a device without a conversation).
 """
 
 from __future__ import annotations
@@ -12,31 +12,35 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from avatar_relay.publisher import Publisher
-from tests.lab.fault_proxy import CALM, Weather
+from tests.lab.fault_proxy import CALM, WAYS, Weather
 from tests.lab.restarted_programs import RelayProgram
 from tests.lab.simulated_device import SimulatedDevice
 
 HOLE_S = (1.2, 5.5)
-"""How long a line drops everything: longer than a heartbeat, so that something is lost; at most so long that the first attempt to
-reconnect is lost too."""
-WAYS = (("up",), ("down",), ("up", "down"))
+"""How long a line drops everything: at most so long that the first attempt to reconnect is lost too."""
+HOLES = (("up",), ("down",), WAYS)
 HUNG_S = 30.0
 """A client that has not recovered this long after a fault counts as hung."""
 POLL_S = 0.01
 
+Check = Callable[[], bool]
 PUBLISHERS_AWAY = {"publisher_cut": 2.0, "publisher_half_open": 12.0, "relay_killed": 0.0, "relay_restarted": 8.0}
 
 
 class Line(Protocol):
     """A client's connection to its relay, or to each of its relays."""
 
-    up: Weather
     down: Weather
+    hole: set[str]
+
+    @property
+    def dead(self) -> int:
+        """See `FaultProxy`."""
+        ...
 
     @property
     def accepted(self) -> int:
@@ -102,7 +106,7 @@ class LineFaults:
         }
 
     async def run(self, stop: asyncio.Event, names: list[str], every_s: float, *, count: int, one_by_one: bool) -> None:
-        """Inject faults one after another until `stop` is set or `count` were injected, then remove them all.
+        """Inject faults one after another until `stop` is set or `count` were injected; returns when all are over.
 
         `one_by_one`: each fault waits until all clients have recovered from the previous one.
         """
@@ -119,8 +123,6 @@ class LineFaults:
             self.counts[name] += 1
             await kinds[name]()
         await asyncio.gather(*self._background)
-        for line in (*self._device_lines, *self._publisher_lines):
-            line.up = line.down = CALM
 
     def _line(self) -> Line:
         return self._chance.choice(self._device_lines)
@@ -138,55 +140,51 @@ class LineFaults:
         self.beside(self._line().stall(1.0))
 
     async def device_half_open(self) -> None:
-        """Drop everything in one direction of a device's link, without an error."""
-        calm = [number for number, line in enumerate(self._device_lines) if line not in self._in_holes]
+        """Drop everything in one direction or both of a device's link, without an error."""
+        calm = [pair for pair in zip(self._devices, self._device_lines, strict=True) if pair[1] not in self._in_holes]
         if not calm:
             return
-        number = self._chance.choice(calm)
-        device = self._devices[number]
+        device, line = self._chance.choice(calm)
         player, streams = device.player, len(device.player.welcomes)
-        self.beside(
-            self._half_open(
-                f"device {device.device_id}",
-                self._device_lines[number],
-                has_gone=lambda: not device.link.status.attached or len(player.welcomes) > streams,
-                is_back=lambda: device.player is not player or len(player.welcomes) > streams,
-            )
-        )
+
+        def has_gone() -> bool:
+            return not device.link.status.attached or len(player.welcomes) > streams
+
+        def is_back() -> bool:
+            return device.player is not player or len(player.welcomes) > streams
+
+        self.beside(self._half_open(f"device {device.device_id}", line, has_gone, is_back, is_idle=lambda: not player.cursors()))
 
     async def publisher_half_open(self) -> None:
         """The same for a publisher."""
         number = self._chance.randrange(len(self._publishers))
         publisher, line = self._publishers[number], self._publisher_lines[number]
         connections = line.accepted
-        self.beside(
-            self._half_open(
-                f"publisher {number}",
-                line,
-                has_gone=lambda: not publisher.is_connected or line.accepted > connections,
-                is_back=lambda: publisher.is_connected and line.accepted > connections,
-            )
-        )
 
-    async def _half_open(self, who: str, line: Line, *, has_gone: Callable[[], bool], is_back: Callable[[], bool]) -> None:
-        """Make current connections drop data for a while; they stay dead afterwards. Later connections work."""
-        began, ways = time.monotonic(), self._chance.choice(WAYS)
+        def has_gone() -> bool:
+            return not publisher.is_connected or line.accepted > connections
+
+        def is_back() -> bool:
+            return publisher.is_connected and line.accepted > connections
+
+        self.beside(self._half_open(f"publisher {number}", line, has_gone, is_back))
+
+    async def _half_open(self, who: str, line: Line, has_gone: Check, is_back: Check, *, is_idle: Check = lambda: False) -> None:
+        """Make the current connection half open, and measure, unless another fault ends the stream before it loses a byte."""
+        ways, dead = self._chance.choice(HOLES), line.dead
         self._in_holes.add(line)
-        hole = self.beside(self._hole(line, ways, self._chance.uniform(*HOLE_S)))
-        for name, is_so in (("half_open_found_s", has_gone), ("half_open_back_s", is_back)):
-            if not await within(HUNG_S, is_so):
-                self.hung.append(f"{who}: {' and '.join(ways)} half open, {name}")
-                break
-            self.times.setdefault(name, []).append(time.monotonic() - began)
+        hole = self.beside(drop(line, ways, self._chance.uniform(*HOLE_S)))
+        if not await within(HUNG_S, lambda: line.dead > dead):
+            self.hung.append(f"{who}: it sent and received nothing")
+        elif not has_gone():
+            began, what = time.monotonic(), "half_open_idle" if is_idle() else "half_open"
+            for name, is_so in ((f"{what}_found_s", has_gone), (f"{what}_back_s", is_back)):
+                if not await within(HUNG_S, is_so):
+                    self.hung.append(f"{who}: {' and '.join(ways)} half open, {name}")
+                    break
+                self.times.setdefault(name, []).append(time.monotonic() - began)
         await hole
         self._in_holes.discard(line)
-
-    async def _hole(self, line: Line, ways: tuple[str, ...], seconds: float) -> None:
-        for way in ways:
-            setattr(line, way, Weather(hole=True))
-        await asyncio.sleep(seconds)
-        for way in ways:
-            setattr(line, way, CALM)
 
     async def device_killed(self) -> None:
         """Power-cycle a device."""
@@ -205,7 +203,7 @@ class LineFaults:
         self.beside(self._for_a_while(self._line(), Weather(bytes_per_s=8_000), 4.0))
 
     async def _for_a_while(self, line: Line, weather: Weather, seconds: float) -> None:
-        line.down = replace(weather, hole=line.down.hole)
+        line.down = weather
         await asyncio.sleep(seconds)
         line.down = CALM
 
@@ -213,11 +211,8 @@ class LineFaults:
         """Close a publisher's connection."""
         await self._chance.choice(self._publisher_lines).cut()
 
-    def beside(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        async def do() -> None:
-            await work
-
-        task = asyncio.create_task(do())
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
@@ -273,7 +268,19 @@ class Faults(LineFaults):
             self.times.setdefault(f"streaming_after_{what}_s", []).append((player.fed_us - listening_us) / 1e6)
 
 
-async def within(seconds: float, is_so: Callable[[], bool]) -> bool:
+async def drop(line: Line, ways: tuple[str, ...], seconds: float) -> None:
+    """Make a line drop data for `seconds`, and until a connection lost some: one that lost nothing still works, and nobody could find it.
+
+    Connections that lost data stay dead; later ones work.
+    """
+    dead = line.dead
+    line.hole.update(ways)
+    await asyncio.sleep(seconds)
+    await within(HUNG_S, lambda: line.dead > dead)
+    line.hole.clear()
+
+
+async def within(seconds: float, is_so: Check) -> bool:
     """Wait until `is_so` returns true; returns False after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_so():

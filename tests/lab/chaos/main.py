@@ -40,6 +40,8 @@ PROMISED_S = {
     "streaming_after_listening_s": 1.0,
     "half_open_found_s": 5.0,
     "half_open_back_s": 7.0,
+    "half_open_idle_found_s": 15.0,
+    "half_open_idle_back_s": 17.0,
     "relay_killed_home_s": 2.0,
     "relay_killed_door_s": 2.0,
     "nats_killed_s": 3.0,

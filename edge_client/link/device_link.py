@@ -145,8 +145,8 @@ class DeviceLink:
         self.relay_time: RelayTime | None = None
 
     def post(self, message: Posted) -> None:
-        """Queue a message for the relay; it is sent now or (events, errors) when there is a stream again. Some may wait for another message,
-        such as the answer to the relay's next ping."""
+        """Queue a message for the relay; it is sent now or (events, errors) when there is a stream again. Some may wait for another
+        message, such as the answer to the relay's next ping."""
         self._outbox.put(message)
         if not self._outbox.may_wait:
             self._wake.set()

@@ -111,8 +111,8 @@ class ReportOutbox:
         return not (self._pongs or unsent or self._errors) and all(state is None for state in states)
 
     def begin_stream(self, credit: Credit) -> None:
-        """Prepare for a `hello` created now, with this credit: it replaces pending credit, cursors and volume. Parts and events will be sent
-        again."""
+        """Prepare for a `hello` created now, with this credit: it replaces pending credit, cursors and volume. Parts and events
+        will be sent again."""
         self._first_credit = credit
         self._credit = Credit()
         self._cursors.clear()

@@ -207,7 +207,7 @@ class Publishers:
                 self._forget(publisher, lost=True)
 
     def tell(self, key: str, message: ToPublisher) -> None:
-        """Send a message to a publisher, or queue it until the publisher reconnects. What devices hold waits for another message, or a tick."""
+        """Send a message to a publisher, or queue it until the publisher reconnects. `held` waits for another message, or for the tick."""
         publisher = self._registry.publishers.get(key)
         if publisher is None:
             return

@@ -1,7 +1,7 @@
 """A device of the bench: one stream of the real protocol, read as protobuf messages, so that the load generator costs little.
 
-It grants credit and reports cursors as an edge client does, with an answer to a ping; every third answer carries a ping of its own. It reports
-`started` and `finished`. It does not reconnect: the bench measures streams that stay.
+It grants credit and reports cursors as an edge client does, with an answer to a ping; every third answer carries a ping of its own. It
+reports `started` and `finished`. It does not reconnect: the bench measures streams that stay.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """The relay's event loop: asyncio's, but a stream's gRPC operation resumes its waiter within the event that completed it.
 
 asyncio resumes the waiter of a future in the next iteration of the loop. For each message read or written, that is another poll of the
-selector and another handle, a fifth of what a live payload costs.
+selector and another handle, a fifth of what a live payload costs. And operations that complete together wake the loop once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from contextvars import Context
@@ -15,6 +16,8 @@ from typing import Any
 MAX_AT_ONCE = 32
 """Waiters resumed before the loop must get to its timers and other callbacks: gRPC hands over all completed operations in one event, and
 a resumed stream may complete more meanwhile."""
+
+MAX_WAKE_UPS = 4_096
 
 
 class Operations:
@@ -48,9 +51,29 @@ class RelayLoop(asyncio.SelectorEventLoop):
             return operation
         return asyncio.Future(loop=self)
 
+    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
+        """See `asyncio`; gRPC's wake-ups are read at once."""
+        if type(getattr(getattr(callback, "func", None), "__self__", None)).__name__ == "PollerCompletionQueue":
+            fd.__class__ = _WakeUps
+        super().add_reader(fd, callback, *args)
+
     def refill(self) -> None:
         """Allow more waiters to be resumed, after other callbacks had their turn."""
         self.at_once = MAX_AT_ONCE
+
+
+class _WakeUps(socket.socket):
+    """The socket on which gRPC's thread writes a byte for each completed operation.
+
+    gRPC reads one byte, then handles all operations that are complete. Each further byte would be another iteration of the loop, for
+    nothing. An operation is queued before its byte is written, so none is missed.
+    """
+
+    __slots__ = ()
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Read all bytes that wait."""
+        return super().recv(max(bufsize, MAX_WAKE_UPS), flags)
 
 
 class _Operation(asyncio.Future[Any]):

@@ -8,8 +8,11 @@ from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
+from relay_server.service import event_loop
 from relay_server.service.event_loop import MAX_AT_ONCE, Operations, RelayLoop, operations
 
 MARK: ContextVar[str] = ContextVar("mark", default="none")
@@ -176,3 +179,43 @@ def test_cancelling_a_completed_operation_does_nothing() -> None:
         assert happened == ["once"]
 
     run(check())
+
+
+def test_operations_that_complete_together_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC writes a byte for each, and reads one at a time by itself. No message is missed."""
+    sizes: list[int] = []
+    read = event_loop._WakeUps.recv
+
+    def counted(self: event_loop._WakeUps, bufsize: int, flags: int = 0, /) -> bytes:
+        data = read(self, bufsize, flags)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(event_loop._WakeUps, "recv", counted)
+
+    async def echo(_unused: object, context: Any) -> None:
+        while (message := await context.read()) is not grpc.aio.EOF:
+            await context.write(message)
+
+    async def talk(channel: Any, streams: int) -> list[bytes]:
+        calls = [channel.stream_stream("/echo/Echo")() for _ in range(streams)]
+        answers = []
+        for number in range(20):
+            await asyncio.gather(*(call.write(b"%d" % number) for call in calls))
+            answers += await asyncio.gather(*(call.read() for call in calls))
+        for call in calls:
+            call.cancel()
+        return answers
+
+    async def check() -> None:
+        server = grpc.aio.server()
+        handlers: dict[str, Any] = {"Echo": grpc.stream_stream_rpc_method_handler(echo)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo", handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with asyncio.timeout(20), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            assert sorted(await talk(channel, 32)) == sorted(b"%d" % number for number in range(20) for _ in range(32))
+        await server.stop(0)
+
+    run(check())
+    assert sum(sizes) > 2 * len(sizes)

@@ -115,7 +115,8 @@ def check_same(data: bytes) -> bool:
     assert quick.encoded is not None and slow.encoded is not None
     assert (quick.encoded.data, quick.encoded.counts) == (slow.encoded.data, slow.encoded.counts)
     assert (quick.conversation_id, quick.columns, quick.one_by_one()) == (slow.conversation_id, slow.columns, slow.one_by_one())
-    assert quick.encoded.entries(quick.columns[0].kind) == slow.encoded.entries(quick.columns[0].kind)
+    for columns in quick.columns:
+        assert quick.encoded.entries(columns.kind) == slow.encoded.entries(columns.kind)
     assert conversation_of_media(data) == slow.conversation_id
     return True
 
@@ -147,6 +148,12 @@ def test_the_fragments_of_a_payload_are_read_without_protobuf(size: int, count: 
     assert check_same(request.SerializeToString()) is not (total == size)
 
 
+@given(st.lists(st.tuples(st.sampled_from(Kind), st.integers(300, 400)), min_size=1, max_size=4))
+def test_a_few_payloads_of_both_kinds_are_read_without_protobuf(shape: list[tuple[Kind, int]]) -> None:
+    """In any order, as when sound and motion are due together."""
+    assert check_same(data_of(media("c1", shape)))
+
+
 @given(st.lists(PAYLOADS, min_size=1, max_size=5), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=2))
 def test_joined_requests_are_those_that_protobuf_finds(shapes: list[list[tuple[Kind, int]]], changes: list[tuple[int, int]]) -> None:
     """Damaged or not."""
@@ -163,13 +170,13 @@ def test_joined_requests_are_those_that_protobuf_finds(shapes: list[list[tuple[K
         assert list(publisher_pb.PublishRequest.FromString(bytes(data)).joined.requests) == requests
 
 
-@given(st.lists(st.tuples(st.sampled_from(["c1", "c2"]), st.sampled_from(["usual", "several kinds", "ping"])), min_size=1, max_size=5))
+@given(st.lists(st.tuples(st.sampled_from(["c1", "c2"]), st.sampled_from(["usual", "both kinds", "many", "ping"])), min_size=1, max_size=5))
 def test_joined_media_is_read_at_once_if_all_of_it_is_usual(contents: list[tuple[str, str]]) -> None:
     """Anything else among it is left to the general way, with all of the message."""
-    shapes = {"usual": [(Kind.AUDIO, 300)], "several kinds": [(Kind.AUDIO, 300), (Kind.MOTION, 400)]}
+    shapes = {"usual": [(Kind.AUDIO, 300)], "both kinds": [(Kind.AUDIO, 300), (Kind.MOTION, 400)], "many": [(Kind.AUDIO, 40)] * 9}
     messages = [Ping(1, 2) if what == "ping" else media(name, shapes[what]) for name, what in contents]
     found = wire.joined_live_media_in(data_of(Joined(tuple(messages))))
-    if all(what == "usual" for _, what in contents):
+    if all(what in ("usual", "both kinds") for _, what in contents):
         assert found is not None
         assert [(one.conversation_id, one.columns) for one in found] == [
             (one.conversation_id, one.columns) for one in (wire.live_media_in(data_of(message)) for message in messages) if one is not None
@@ -210,7 +217,6 @@ UNUSUAL: dict[str, bytes] = {
     "no data": encoded("c1", **{**PAYLOAD, "data": b""}),
     "too much data": encoded("c1", **{**PAYLOAD, "data": bytes(MAX_FRAGMENT_BYTES + 1)}),
     "an unknown kind": encoded("c1", **{**PAYLOAD, "kind": 9}),
-    "both kinds": data_of(media("c1", [(Kind.AUDIO, 40), (Kind.MOTION, 40)])),
     "many payloads": data_of(media("c1", [(Kind.AUDIO, 40)] * 5)),
     "media without payloads": publisher_pb.PublishRequest(media={"conversation_id": "conversation"}).SerializeToString(),
     "an endless number": b"\x1a\x20" + b"\xff" * 32,
@@ -222,7 +228,7 @@ UNUSUAL: dict[str, bytes] = {
 def test_the_conversation_of_media_is_read_alone() -> None:
     """Also of media that only protobuf reads; empty if there is none."""
     found = {name: conversation_of_media(data) for name, data in UNUSUAL.items()}
-    assert found["both kinds"] == found["a negative position"] == "c1"
+    assert found["a negative position"] == found["many payloads"] == "c1"
     none = (
         "nothing",
         "another message",
@@ -233,7 +239,7 @@ def test_the_conversation_of_media_is_read_alone() -> None:
         "an endless length",
     )
     assert {name: found[name] for name in none} == dict.fromkeys(none, "")
-    assert conversation_of_media(UNUSUAL["both kinds"] * 2) == ""
+    assert conversation_of_media(UNUSUAL["many payloads"] * 2) == ""
 
 
 def test_a_length_is_not_read_to_its_end() -> None:

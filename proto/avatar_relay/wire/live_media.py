@@ -1,4 +1,4 @@
-"""Reads the usual messages of live traffic without protobuf: media with one payload, or the fragments of one, alone or joined with others.
+"""Reads the usual messages of live traffic without protobuf: media with few payloads or fragments, alone or joined with others.
 
 protobuf makes an object for each message within a message, and a copy of each payload to tell its size; a relay forwards the bytes that it
 received, and needs neither. Input may be any bytes; what is unusual is left to protobuf, whether it is valid or not.
@@ -29,8 +29,8 @@ _UNSET = [0, 0, 0, -1, 0, 0, 0, 0]
 _MAX_SHIFT = 49
 """Numbers of more than eight bytes are left to protobuf."""
 _MIN_BYTES, _MAX_BYTES = 8, 64 << 10
-_MANY = 4
-"""A message with room for more payloads like its first is left to protobuf, which is quicker then."""
+_FEW, _MANY = 4, 16
+"""More than `_FEW` payloads are left to protobuf, which is quicker then; at once if there is room for `_MANY` like the first."""
 _ONE = {kind: {kind: 1} for kind in Kind}
 _ZERO = (0,)
 _new = tuple.__new__
@@ -64,7 +64,7 @@ def live_media_in(data: bytes) -> PublishedMedia | None:
                 if size > 0x3FFF:
                     size, at = size & 0x3FFF | data[at] << 14, at + 1
             stop = at + size
-            if mark != _PAYLOADS or stop > end or (end - at > _MANY * size and not rows):
+            if mark != _PAYLOADS or stop > end or len(rows) == _FEW or (end - at > _MANY * size and not rows):
                 return None
             values, field = _UNSET[:], 0
             while at < stop:
@@ -120,14 +120,19 @@ def _published(data: bytes, conversation_id: str, rows: list[list[int]]) -> Publ
         counts = _ONE[kind]
         single = (kind, (seq,), (pts_us,), (duration_us,), (size,), (offset,) if offset else _ZERO, (total,) if total else _ZERO)
         columns = _new(PayloadColumns, single)
-    else:
-        _, numbers, *values = zip(*rows, strict=True)
-        kind = KIND_FROM_WIRE.get(numbers[0])
-        if kind is None or numbers.count(numbers[0]) < len(numbers):
+        return _new(PublishedMedia, (conversation_id, (columns,), partial(_one_by_one, data), EncodedMedia(data, counts, unpack)))
+    by_number: dict[int, list[list[int]]] = {}
+    for row in rows:
+        by_number.setdefault(row[1], []).append(row)
+    both = list[PayloadColumns]()
+    for number in sorted(by_number):
+        kind = KIND_FROM_WIRE.get(number)
+        if kind is None:
             return None
-        counts, columns = {kind: len(rows)}, PayloadColumns(kind, *values)
-    encoded = EncodedMedia(data, counts, unpack)
-    return _new(PublishedMedia, (conversation_id, (columns,), partial(_one_by_one, data), encoded))
+        _, _, *values = zip(*by_number[number], strict=True)
+        both.append(PayloadColumns(kind, *values))
+    counts = {columns.kind: len(columns.seqs) for columns in both}
+    return PublishedMedia(conversation_id, tuple(both), partial(_one_by_one, data), EncodedMedia(data, counts, unpack))
 
 
 def joined_data_in(data: bytes) -> list[bytes]:

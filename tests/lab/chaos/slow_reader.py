@@ -60,15 +60,18 @@ class Reader:
         """Publish to it for `seconds`."""
         async with AsyncExitStack() as stack:
             proxy = await stack.enter_async_context(FaultProxy(self._relay.address))
-            device = SimulatedDevice(NAME, proxy.address, stack.enter_context(History()), random.Random(1))
+
+            def slow_down(_: bytes) -> None:
+                if self._slow:
+                    proxy.down = SLOW
+
+            device = SimulatedDevice(NAME, proxy.address, stack.enter_context(History()), random.Random(1), on_payload=slow_down)
             stack.push_async_callback(device.kill)
             watched = await stack.enter_async_context(grpc.aio.insecure_channel(self._relay.address))
             publisher = await stack.enter_async_context(Publisher.connect(self._relay.address))
             for work in (self._watch(watched), self._weigh()):
                 stack.callback(asyncio.create_task(work).cancel)
             await until_attached([device])
-            if self._slow:
-                proxy.down = SLOW
             try:
                 async with asyncio.timeout(seconds):
                     await self._speak(publisher)

@@ -256,22 +256,23 @@ class Devices:
 
     def _look_after(self, port: DevicePort, session: Session, now_us: int) -> None:
         heartbeat_us, timeout_us = self._pace(port, session, now_us)
-        silent_us = now_us - max(port.heard_us, port.busy_us or 0)
-        if silent_us > timeout_us:
+        silent_us, answer_us = now_us - port.heard_us, session.flight.unanswered_us(now_us)
+        counted_us = min(silent_us, now_us - (port.busy_us or 0))
+        is_unanswered = answer_us > self._config.peer_timeout_us
+        if counted_us > timeout_us or (is_unanswered and silent_us >= answer_us):
             text = f"device {session.device_id} said nothing for {silent_us // 1_000} ms"
             port.end(Fault(Reason.PEER_SILENT, text))  # no retry hint: it may reconnect at once, with its own backoff
         elif session.outbox.overrun:
             text = f"device {session.device_id} reads too slowly: too many messages wait; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
-        elif session.flight.unanswered_us(now_us) > self._config.peer_timeout_us:
+        elif is_unanswered:
             text = f"device {session.device_id} reads too slowly: it talks, but pings have no answer; it may attach again"
             port.end(Fault(Reason.LIMIT_REACHED, text, retry_after_ms=RETRY_AFTER_MS))
         elif now_us >= port.next_ping_us:
             port.next_ping_us = now_us + (heartbeat_us if port.next_ping_us else self._part_of(heartbeat_us))
             session.ping(now_us)
             port.wake()
-        answer_us = session.flight.unanswered_us(now_us)
-        port.due_us = min(port.next_ping_us, now_us + timeout_us - silent_us, now_us + self._config.peer_timeout_us - answer_us)
+        port.due_us = min(port.next_ping_us, now_us + timeout_us - counted_us, now_us + self._config.peer_timeout_us - answer_us)
 
     def _pace(self, port: DevicePort, session: Session, now_us: int) -> tuple[int, int]:
         """The heartbeat and timeout of a device, in µs: longer while it has no conversation, if it supports that.

@@ -10,6 +10,7 @@ import pytest
 from avatar_relay import wire
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Kind, Payload
 from avatar_relay.messages import Media, Ping, Pong, PublishOpen, Welcome
+from avatar_relay.reasons import Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.publishers import PublisherPort
@@ -124,6 +125,22 @@ async def test_a_dead_device_is_found_later_only_while_it_is_idle(begins_after_s
         waited_s += 0.25
     assert paced.port.ended
     assert waited_s <= (12.5 if waited_s < 15.0 else 19.5)
+
+
+@pytest.mark.parametrize(("talks", "reason"), [(False, Reason.PEER_SILENT), (True, Reason.LIMIT_REACHED)])
+async def test_an_idle_device_that_answers_no_ping_is_said_to_be_silent_unless_it_talks(talks: bool, reason: Reason) -> None:
+    """A device behind a half-open link is not one that reads too slowly. Either is given up 4 s after a ping that comes every 4 s."""
+    paced = Paced(slow_when_idle=True)
+    await paced.port.send(paced.hello)
+    await paced.pings(5.0)
+    waited_s = 0.0
+    while not paced.port.ended and waited_s < 9.0:
+        if talks:
+            await paced.port.send(Ping(1, 0))
+        await paced.pings(0.25, answers=False)
+        waited_s += 0.25
+    assert paced.port.fault is not None
+    assert paced.port.fault.reason is reason
 
 
 def media(seq: int) -> Media:

@@ -98,6 +98,8 @@ class DoorPort(Port[ToPublisher]):
         self._is_greeted = False
         self._has_moved = False
         self._taken: list[Taken] = []
+        self._early_ends: list[tuple[str, PlayerEvent]] = []
+        """Ends made by homes, until all of them have told what they have."""
         self.local = LocalSide(publishers, owner, self)
         self._openings = Openings(self, ways)
         self._farewell: asyncio.Task[None] | None = None
@@ -178,6 +180,9 @@ class DoorPort(Port[ToPublisher]):
         if (answer := self.local.next()) is not None:
             self.hear(HERE, answer)  # the welcome, before all else
         self._is_greeted = not self._has_moved  # the welcome of a publisher that must come back was dropped, and nothing may precede it
+        for place, end in self._early_ends:
+            self.hear(place, end)
+        self._early_ends.clear()
         self.wake()
 
     def note_route(self, conversation_id: str, homes: tuple[str, ...]) -> None:
@@ -259,7 +264,10 @@ class DoorPort(Port[ToPublisher]):
                 self.note_route(message.conversation_id, (place,))
             case GoAway() if place != HERE:
                 return  # its tunnel ends soon; this stream need not wait
-            case PlayerEvent(event_id=0, body=Finished()) if not self._may_end(message.conversation_id, place):
+            case PlayerEvent(event_id=0, body=Finished()) if self._hello is not None and not self._is_greeted:
+                self._early_ends.append((place, message))
+                return
+            case PlayerEvent(event_id=0, body=Finished()) if not self._may_end(message, place):
                 return  # that relay had the device before, does not know where it went, and guesses
             case PlayerEvent() | UnknownEvent():
                 self._note_event(message, place)
@@ -267,10 +275,10 @@ class DoorPort(Port[ToPublisher]):
         for told in [message] if parted is None else parted:
             self.tell(told)
 
-    def _may_end(self, conversation_id: str, place: str) -> bool:
+    def _may_end(self, end: PlayerEvent, place: str) -> bool:
         """Whether a relay has the conversation that it says is over, or no other relay is known to: then it was over before this stream."""
-        homes = self._routes.get(conversation_id, (HERE,) if self.local.knows(conversation_id) else (place,))
-        return place in homes
+        homes = self._routes.get(end.conversation_id, (HERE,) if self.local.knows(end.conversation_id) else (place,))
+        return place in homes and not self.has_ended(end.conversation_id, end.device_id)
 
     def _note_event(self, event: PlayerEvent | UnknownEvent, place: str) -> None:
         """Note where the event's acknowledgement must go, and ends. A finished conversation needs its route for a limited time only."""

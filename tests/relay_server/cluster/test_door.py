@@ -279,6 +279,41 @@ async def test_what_a_relay_has_ended_is_not_opened_at_another_one(*, under_way:
     assert ways.opened_at("b") == ["c1"]
 
 
+class GuessingWays(SlowWays):
+    """Relay `b` has ended conversations of a device that is at relay `c` now, without knowing; there one is open, and one has finished."""
+
+    async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
+        """See `Ways`."""
+        del key
+        return ("b", "c")
+
+    async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[FakePassage, tuple[Taken, ...]]:
+        """See `Ways`."""
+        self.answers.set()
+        passage, _ = await super().open_passage(home, port, hello)
+        if home == "c":
+            port.hear(home, FINISHED)
+            return passage, (Taken(Cursor("open", 1)),)
+        for conversation_id in ("open", "finished", "replaced"):
+            port.hear(home, replaced(conversation_id, "lobby"))
+        return passage, ()
+
+
+FINISHED = PlayerEvent(3, "finished", Finished(20_000, interrupted=False, reason="completed"), "lobby")
+
+
+async def test_an_end_made_by_a_relay_counts_only_if_no_other_relay_knows_more() -> None:
+    """The relays are asked one after another when the publisher reconnects, and the first one guesses."""
+    door = DoorPort(new_relay().publishers, "", GuessingWays())
+    await door.send(PublisherHello("backend", 1, "test", session_token="token"))
+    told = []
+    while (message := door.next()) is not None:
+        told.append(message)
+    assert isinstance(told[0], PublisherWelcome)
+    assert told[0].taken == (Taken(Cursor("open", 1)),)
+    assert told[1:] == [FINISHED, replaced("replaced", "lobby")]
+
+
 async def test_a_group_s_conversation_is_opened_again_where_it_has_not_ended() -> None:
     """The end on one member is final there, and the others go on."""
     ways = SlowWays()

@@ -314,7 +314,7 @@ async def test_an_end_made_by_a_relay_counts_only_if_no_other_relay_knows_more()
     assert told[1:] == [FINISHED, replaced("replaced", "lobby")]
 
 
-async def test_a_group_s_conversation_is_opened_again_where_it_has_not_ended() -> None:
+async def test_a_conversation_of_a_group_is_opened_again_where_it_has_not_ended() -> None:
     """The end on one member is final there, and the others go on."""
     ways = SlowWays()
     ways.answers.set()

@@ -8,7 +8,7 @@ from avatar_relay.reasons import DropReason
 
 CREDIT_PERIOD_US = 3_000_000
 """Minimum interval between grants, unless much credit has accumulated: each message costs both ends as much as a payload does."""
-_MUCH = 4
+_MUCH = 2
 """Freed credit of at least 1 / `_MUCH` of the total is granted at once."""
 DROP_PERIOD_US = 200_000
 """Minimum interval between drop reports of a conversation."""

@@ -20,7 +20,7 @@ from scripts.bench.contract import Received
 
 BUFFER_BYTES = 2 << 20
 """Buffer for each kind; an edge client's default."""
-MUCH_BYTES = BUFFER_BYTES // 4
+MUCH_BYTES = BUFFER_BYTES // 2
 """Credit is granted at once when this much has accumulated."""
 REPORT_S = 3.0
 ANSWERS_PER_PING = 3

@@ -39,7 +39,7 @@ async def test_comes_back_after_the_relay_died() -> None:
         running = Running(port)
         await until(lambda: running.link.status.attached)
         running.link.post(ConversationEvent("c-1", FINISHED))
-        await until(lambda: any(isinstance(x, m.PlayerEvent) for x in first.streams[0].heard))
+        await until(lambda: any(isinstance(x, m.PlayerEvent) for x in first.streams[-1].heard))
         await server.stop(None)
         await until(lambda: not running.link.status.attached)
         async with serving(second, port):

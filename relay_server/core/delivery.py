@@ -36,7 +36,7 @@ class Delivery:
     """Interrupted or replaced: nothing more is sent."""
     paused: bool = False
     steered: bool = False
-    """It was paused at least once, so the pause state is resent on reconnect."""
+    """It was paused or resumed here, so the pause state is resent on reconnect."""
     audio_only: bool = False
     end: ConversationEnd | None = None
     position_us: int = 0

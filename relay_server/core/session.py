@@ -258,8 +258,8 @@ class Session:
             self.outbox.put(Pause(conversation_id))
 
     def resume(self, conversation_id: str) -> None:
-        """Resume a conversation."""
-        self.deliveries[conversation_id].paused = False
+        """Resume a conversation: it may have been paused at another relay."""
+        self.deliveries[conversation_id].paused, self.deliveries[conversation_id].steered = False, True
         if self.attached:
             self.outbox.put(Resume(conversation_id))
 

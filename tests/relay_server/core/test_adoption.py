@@ -156,6 +156,18 @@ def test_a_device_whose_welcome_was_lost_comes_with_the_old_token_again() -> Non
     assert house.heard("lobby") == ["welcome", "resumed c1", "open c1"]
 
 
+def test_a_conversation_paused_at_the_relay_before_is_resumed_when_its_device_returns() -> None:
+    """The relay does not know that it is paused: the device would wait for ever."""
+    house = restarted(Cursor("c1", 5))
+    again(house, Cursor("c1", 3))
+    house.play("lobby leaves; a resumes c1")
+    house.heard("lobby")
+    back = hello("lobby", token="of-the-relay-before", cursors=(Cursor("c1", 5),))
+    house.perform(house.attending.attach(back, house.now_us, 0))
+    house.pump()
+    assert house.heard("lobby") == ["welcome", "resumed c1", "open c1", "resume c1"]
+
+
 def test_what_is_sent_again_after_a_cut_is_not_paid_for_twice() -> None:
     """A publisher's credit follows payloads sent for the first time."""
     house = RelayDsl()

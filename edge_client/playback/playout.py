@@ -154,7 +154,7 @@ class Playout:
             reaches_sink = self._held_empty
         self.expect(False)
         self._probe = None
-        heard = self.sink.clear() if reaches_sink else int(self.heard)
+        heard = self.sink.clear() if reaches_sink else max(int(self.heard), self._last_clear[0])
         with self._lock:
             positions = self._positions(conversation_ids, heard)
             if reaches_sink:

@@ -93,8 +93,11 @@ def test_the_model_sees_what_is_lost_and_stale() -> None:
     assert stale == ["b is heard while a plays"]
 
 
-def test_what_is_interrupted_in_the_queue_may_end_before_what_is_heard() -> None:
-    """The card has its first samples already, so they are heard, after the conversation before it; its end is known at once."""
+@pytest.mark.parametrize(
+    ("interrupted", "expected"), [("b", [("b", "interrupted"), ("a", "completed")]), ("ab", [("a", "interrupted"), ("b", "interrupted")])]
+)
+def test_what_the_card_has_of_a_queued_conversation_is_heard(interrupted: str, expected: list[tuple[str, str]]) -> None:
+    """Its first samples follow the last ones of the conversation before it in one block. If it is interrupted, its end is known at once."""
     card, signals = PlainCard(), {"a": noise(4_080), "b": noise(4_800, start=15_000)}
     world = World(card)
     for conversation_id, signal in signals.items():
@@ -104,15 +107,16 @@ def test_what_is_interrupted_in_the_queue_may_end_before_what_is_heard() -> None
         world.playback.handle(ConversationEnd(conversation_id, len(payloads), 0), 0)
     while not card.heard or signals["b"][0] not in card.heard[-1]:
         world.run(world.now_us + 1_000)
-    world.playback.handle(Interrupt("b"), world.now_us)
+    for conversation_id in interrupted:
+        world.playback.handle(Interrupt(conversation_id), world.now_us)
     world.run(world.now_us + 100_000)
     told = [(output.conversation_id, output.body) for _, output in world.outputs if isinstance(output, ConversationEvent)]
     ends = [(conversation_id, body) for conversation_id, body in told if isinstance(body, Finished)]
-    assert [(conversation_id, body.reason) for conversation_id, body in ends] == [("b", "interrupted"), ("a", "completed")]
+    assert [(conversation_id, body.reason) for conversation_id, body in ends] == expected
     faults: list[str] = []
     heard = judge_sound(signals, sorted(ends), np.concatenate(card.heard), faults)
     assert faults == []
-    assert heard > 4_080
+    assert heard > 4_080, "the end of `a` and the beginning of `b`"
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

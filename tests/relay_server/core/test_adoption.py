@@ -157,7 +157,7 @@ def test_a_device_whose_welcome_was_lost_comes_with_the_old_token_again() -> Non
 
 
 def test_a_conversation_paused_at_the_relay_before_is_resumed_when_its_device_returns() -> None:
-    """The relay does not know that it is paused: the device would wait for ever."""
+    """The relay does not know that it is paused: it would stay paused."""
     house = restarted(Cursor("c1", 5))
     again(house, Cursor("c1", 3))
     house.play("lobby leaves; a resumes c1")

@@ -13,9 +13,10 @@ from relay_server.backplane.backplane import Backplane, BackplaneError, Backplan
 from relay_server.cluster.directory import DeviceDirectory, DirectoryWatcher
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.frames import TUNNEL_VERSION
+from relay_server.cluster.homes import Homes
 from relay_server.cluster.joined import JoinedTunnels
 from relay_server.cluster.names import ClusterNames
-from relay_server.cluster.passages import DoorPassage, Homes
+from relay_server.cluster.passages import DoorPassage
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import HERE, PassageUser
 from relay_server.connections.relay import Relay

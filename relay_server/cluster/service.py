@@ -7,7 +7,7 @@ from functools import partial
 from relay_server.access.caller import Caller, current_caller
 from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.door import DoorPort
-from relay_server.cluster.passages import admitted, requests_of
+from relay_server.cluster.requests import admitted, requests_of
 from relay_server.connections.relay import Relay
 from relay_server.rpc_errors import Context
 from relay_server.service.publisher import LEG, PublisherService, encode

@@ -12,7 +12,7 @@ from avatar_relay.messages import Ping, PublisherHello, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.backplane.nats_core import NatsBackplane
-from relay_server.cluster import passages
+from relay_server.cluster import homes
 from relay_server.cluster.claims import ClaimKind
 from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.frames import TUNNEL_VERSION
@@ -181,7 +181,7 @@ async def test_a_home_that_cannot_write_ends_the_tunnel(caplog: pytest.LogCaptur
     def fail(message: ToPublisher) -> bytes:
         raise ZeroDivisionError(message)
 
-    monkeypatch.setattr(passages, "encode", fail)
+    monkeypatch.setattr(homes, "encode", fail)
     passage.say(Ping(1, 0), b"")
     await passage.flush()
     async with asyncio.timeout(10):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from scripts.bench.cases import PACED
 from scripts.bench.contest import CONTENDERS, Figures, measure
 
-CONTESTANTS = ("ours", "ours, tick", "bare")
+CONTESTANTS = ("ours", "ours, tick", "floor", "floor, tick", "bare", "vendor")
 P99_MS = 20.0
 ON_TIME = 0.97
 """Share of payloads that must be received within the run: an ever-growing queue does not count as carried."""

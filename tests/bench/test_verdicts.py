@@ -141,10 +141,10 @@ def test_sessions_are_carried_in_time_and_whole() -> None:
 
 def test_a_full_load_generator_is_told() -> None:
     """The number is then a lower bound."""
-    figures = {"sessions": {"ours": [{"sessions": 40.0, "load_busy": 0.98}], "bare": [{"sessions": 30.0, "load_busy": 0.5}]}}
+    figures = {"sessions": {"ours": [{"sessions": 40.0, "load_busy": 0.98}], "floor": [{"sessions": 60.0, "load_busy": 0.5}]}}
     (verdict,) = judge(figures)
     assert not verdict.kept
-    assert verdict.measured == "40 and 30; the load generator was the limit, not the relay"
+    assert verdict.measured == "40 and 60; the load generator was the limit, not the relay"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ Directions: R→D relay to device, D→R device to relay, P→R publisher to rel
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from avatar_relay.device_state import DeviceSettings, Identify, Parts, Restart, Update
 from avatar_relay.media import Codec, ConversationOpen, Credit, Cursor, EncodedMedia, Kind, MotionEncoding, Payload, PayloadColumns
-from avatar_relay.reasons import Fault
+from avatar_relay.reasons import Fault, FinishReason
 
 # --- a conversation (R→D, P→R) -------------------------------------------------------------------------------------
 
@@ -105,6 +105,10 @@ class Finished:
     position_us: int
     interrupted: bool
     reason: str
+
+    def cut_short(self, why: FinishReason | None) -> Finished:
+        """The event with the reason `why` instead of `completed`: the device played all that it had, and that was not all. None: it was."""
+        return self if why is None or self.reason != FinishReason.COMPLETED else replace(self, reason=why.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +386,6 @@ class DeviceVolume:
 FromPublisher = (
     PublisherHello | PublishOpen | Media | AudioOnly | ConversationEnd | Interrupt | Pause | Resume | DeviceVolume | EventAck | Ping
 )
-
 AtRelay = FromPublisher | PublishedMedia
 """A publisher's message as the relay processes it."""
 

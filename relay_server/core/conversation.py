@@ -17,19 +17,9 @@ from operator import add
 
 from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
-from avatar_relay.media import (
-    AudioFormat,
-    ConversationOpen,
-    Credit,
-    Cursor,
-    Kind,
-    MotionEncoding,
-    MotionFormat,
-    Payload,
-    PayloadColumns,
-)
+from avatar_relay.media import AudioFormat, ConversationOpen, Credit, Cursor, Kind, MotionEncoding, MotionFormat, Payload, PayloadColumns
 from avatar_relay.messages import ConversationEnd, Finished, Taken
-from avatar_relay.reasons import DropReason, Fault, Reason
+from avatar_relay.reasons import DropReason, Fault, FinishReason, Reason
 from relay_server.core.credit_window import CreditWindow
 from relay_server.errors import ConversationFault
 
@@ -244,6 +234,8 @@ class Conversation:
         self.playing = set(device_ids)
         """Devices whose finished event is outstanding."""
         self.results: list[Finished] = []
+        self.broken_off: FinishReason | None = None
+        """Why the relay ended it instead of its publisher; None if it did not."""
         held = held or Cursor(open_.conversation_id)
         self._tracks = {
             Kind.AUDIO: Track(Kind.AUDIO, open_.audio_format, held.audio_seq),
@@ -356,9 +348,9 @@ class Conversation:
         self.state = state
         return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq)
 
-    def break_off(self) -> ConversationEnd | None:
+    def break_off(self, reason: FinishReason) -> ConversationEnd | None:
         """End the conversation early, without checks; None if there is no audio to play out. The state becomes CLOSED."""
-        last = self.cursor
+        last, self.broken_off = self.cursor, reason
         self.state = self._step(Step.CLOSE)
         return ConversationEnd(self.conversation_id, last.audio_seq, last.motion_seq) if last.audio_seq else None
 

@@ -21,15 +21,7 @@ from avatar_relay.messages import ConversationError, Goodbye, Held, Hello, Limit
 from avatar_relay.reasons import Fault, Reason
 from relay_server.config import RelayConfig
 from relay_server.core.delivery import Retention
-from relay_server.core.events import (
-    ConversationFaulted,
-    DeviceAttached,
-    DeviceDetached,
-    DeviceLost,
-    Effect,
-    TellPublisher,
-    WakeDevice,
-)
+from relay_server.core.events import ConversationFaulted, DeviceAttached, DeviceDetached, DeviceLost, Effect, TellPublisher, WakeDevice
 from relay_server.core.finishing import MADE_BY_RELAY, finish, tell_yielded
 from relay_server.core.player_events import pass_on
 from relay_server.core.registry import Registry
@@ -252,9 +244,4 @@ class DeviceReports:
 
 
 def _tell_all_yielded(session: Session) -> list[Effect]:
-    return [
-        effect
-        for conversation_id, delivery in session.deliveries.items()
-        if delivery.yielded
-        for effect in tell_yielded(session, conversation_id)
-    ]
+    return [effect for cid, delivery in session.deliveries.items() if delivery.yielded for effect in tell_yielded(session, cid)]

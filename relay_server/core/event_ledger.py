@@ -16,10 +16,11 @@ MAX_PENDING = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A finished conversation: its publisher, and the id of its finished event (0: made by the relay)."""
+    """A finished conversation: its publisher, the id of its finished event (0: made by the relay), and the reason reported with it."""
 
     publisher: str
     event_id: int
+    reason: str
 
 
 class EventLedger:

@@ -38,14 +38,15 @@ def cut_on(registry: Registry, conversation_id: str, session: Session, finished:
 
 def finish(registry: Registry, session: Session, event: PlayerEvent) -> list[Effect]:
     """Finish a conversation on a device with `event`; no effects if it had finished before."""
-    yielded = tell_yielded(session, event.conversation_id)
-    delivery = session.finish(event.conversation_id, event.event_id)
-    if delivery is None or not isinstance(event.body, Finished):
+    if event.conversation_id not in session.deliveries or not isinstance(event.body, Finished):
         return []
-    told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
-    effects = yielded + tell_event(delivery.publisher, told)
+    yielded = tell_yielded(session, event.conversation_id)
     conversation = registry.conversations[event.conversation_id]
-    if conversation.finished(session.device_id, event.body):
+    body = event.body.cut_short(conversation.broken_off)
+    session.finish(event.conversation_id, event.event_id, body.reason)
+    told = PlayerEvent(event.event_id, event.conversation_id, body, session.device_id)
+    effects = yielded + tell_event(conversation.publisher, told)
+    if conversation.finished(session.device_id, body):
         effects += _close(registry, conversation)
     return [*effects, WakeDevice(session.device_id)]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from avatar_relay.desk_settings import DESK_SETTINGS, refusals
 from avatar_relay.device_state import Identify, Restart, Update
-from avatar_relay.messages import Finished, Volume
+from avatar_relay.messages import Finished, Pause, Resume, Volume
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.core.delivery import Delivery
 from relay_server.core.events import Effect, WakeDevice
@@ -41,21 +41,18 @@ class OperatorCommands:
 
     def pause(self, device_id: str) -> str:
         """Pause the conversation that plays; returns its id, empty if none played."""
-        session = self.session(device_id)
-        delivery = self._playing(session)
-        if delivery is None:
-            return ""
-        session.pause(delivery.open.conversation_id)
-        self._perform([WakeDevice(device_id)])
-        return delivery.open.conversation_id
+        return self._steer(device_id, Pause)
 
     def resume(self, device_id: str) -> str:
         """Resume the paused conversation; returns its id, empty if none was paused."""
+        return self._steer(device_id, Resume)
+
+    def _steer(self, device_id: str, command: type[Pause | Resume]) -> str:
         session = self.session(device_id)
         delivery = self._playing(session)
-        if delivery is None or not delivery.paused:
+        if delivery is None or (command is Resume and not delivery.paused):
             return ""
-        session.resume(delivery.open.conversation_id)
+        session.steer(command(delivery.open.conversation_id))
         self._perform([WakeDevice(device_id)])
         return delivery.open.conversation_id
 

@@ -6,6 +6,8 @@ finished event is ignored, unless it is a repetition of the same event.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from avatar_relay.messages import Finished, PlayerEvent
 from relay_server.core.events import Effect, FinishedIgnored, PlayerTold, TellPublisher
 from relay_server.core.finishing import finish, tell_event
@@ -24,8 +26,8 @@ def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: in
         effects = tell_event(owner, told) if owner is not None else [PlayerTold(told)]
     elif event.conversation_id in session.deliveries:
         effects = finish(registry, session, told)
-    elif session.repeats(event) and publisher is not None:
-        effects = [TellPublisher(publisher.key, told)]
+    elif (reason := session.reason_again(event)) is not None and publisher is not None:
+        effects = [TellPublisher(publisher.key, replace(told, body=replace(event.body, reason=reason)))]
     else:
         effects, publisher = [FinishedIgnored(session.device_id, event.conversation_id)], None
     session.events.record(event.event_id, publisher.key if publisher is not None and not publisher.by_hand else None)

@@ -133,7 +133,10 @@ class PublisherCommands:
         for conversation_id in sorted(publisher.conversations):
             conversation = self._registry.conversations[conversation_id]
             if conversation.media_open:
-                effects += self._fail(conversation, fault) if lost else self._break_off(conversation, FinishReason.PUBLISHER_LOST)
+                effects += report_fault(publisher.key, conversation_id, fault) if lost else []
+                effects += self._break_off(conversation, FinishReason.PUBLISHER_LOST)
+                if publisher.by_hand and not lost:
+                    conversation.broken_off = None  # the end of a stream typed by hand is its end
         return effects
 
     def forget(self, publisher: PublisherRecord, *, lost: bool) -> list[Effect]:
@@ -320,12 +323,9 @@ class PublisherCommands:
                 return self._end(conversation, conversation.end(message.last_audio_seq, message.last_motion_seq))
             case Interrupt():
                 return self._cut_everywhere(conversation, FinishReason.INTERRUPTED)
-            case Pause():
+            case Pause() | Resume():
                 for session in playing:
-                    session.pause(conversation_id)
-            case Resume():
-                for session in playing:
-                    session.resume(conversation_id)
+                    session.steer(type(message)(conversation_id))
         return [WakeDevice(session.device_id) for session in playing]
 
     def _cut_everywhere(self, conversation: Conversation, reason: FinishReason) -> list[Effect]:
@@ -353,7 +353,7 @@ class PublisherCommands:
         """Accept no more media: what was received plays out. Without any audio, the conversation is interrupted."""
         if not conversation.media_open:
             return []
-        end = conversation.break_off()
+        end = conversation.break_off(reason)
         return self._cut_everywhere(conversation, reason) if end is None else self._end(conversation, end)
 
     # --- devices ---------------------------------------------------------------------------------------------------

@@ -251,17 +251,12 @@ class Session:
             if delivery.cut and not delivery.telling:
                 self.outbox.put(Interrupt(cid))
 
-    def pause(self, conversation_id: str) -> None:
-        """Pause a conversation."""
-        self.deliveries[conversation_id].paused = self.deliveries[conversation_id].steered = True
+    def steer(self, message: Pause | Resume) -> None:
+        """Pause or resume a conversation: it may have been paused at another relay."""
+        delivery = self.deliveries[message.conversation_id]
+        delivery.paused, delivery.steered = isinstance(message, Pause), True
         if self.attached:
-            self.outbox.put(Pause(conversation_id))
-
-    def resume(self, conversation_id: str) -> None:
-        """Resume a conversation: it may have been paused at another relay."""
-        self.deliveries[conversation_id].paused, self.deliveries[conversation_id].steered = False, True
-        if self.attached:
-            self.outbox.put(Resume(conversation_id))
+            self.outbox.put(message)
 
     def set_volume(self, volume: Volume) -> list[Effect]:
         """Set the volume. It is pending until the device has stored it."""
@@ -340,22 +335,19 @@ class Session:
         entry = self.deliveries.get(conversation_id) or self.closed.get(conversation_id)
         return entry.publisher if entry is not None else None
 
-    def finish(self, conversation_id: str, event_id: int) -> Delivery | None:
-        """Remove a finished conversation, leaving a tombstone; None if it had finished before."""
-        delivery = self.deliveries.pop(conversation_id, None)
-        if delivery is None:
-            return None
+    def finish(self, conversation_id: str, event_id: int, reason: str) -> None:
+        """Remove a finished conversation, leaving a tombstone."""
+        delivery = self.deliveries.pop(conversation_id)
         self.outbox.remove_lane(conversation_id)
         own_id = delivery.open.conversation_id  # not the caller's equal string: one object is shared by all tables
-        self.closed[own_id] = Tombstone(delivery.publisher, event_id)
+        self.closed[own_id] = Tombstone(delivery.publisher, event_id, reason)
         if len(self.closed) > MAX_CLOSED_CONVERSATIONS:
             del self.closed[next(iter(self.closed))]
-        return delivery
 
-    def repeats(self, event: PlayerEvent) -> bool:
-        """Whether a finished event is a repetition of the one that finished its conversation."""
+    def reason_again(self, event: PlayerEvent) -> str | None:
+        """The reason reported with this finished event before; None if it does not repeat the one that finished its conversation."""
         tombstone = self.closed.get(event.conversation_id)
-        return tombstone is not None and tombstone.event_id == event.event_id != 0
+        return tombstone.reason if tombstone is not None and tombstone.event_id == event.event_id != 0 else None
 
     def acknowledge(self) -> None:
         """Queue an acknowledgement of the device's events, if the number has changed or the device repeated an event."""
@@ -373,7 +365,7 @@ class Session:
             return None
         for cursor in left:
             cid = cursor.conversation_id
-            self.closed[cid] = Tombstone(NOBODY, 0)
+            self.closed[cid] = Tombstone(NOBODY, 0, "")
             if self.attached:
                 self.outbox.put(ConversationEnd(cid, cursor.audio_seq, cursor.motion_seq) if cursor.audio_seq else Interrupt(cid))
         self.events.acknowledge(NOBODY)

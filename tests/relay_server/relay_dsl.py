@@ -119,6 +119,9 @@ class RelayDsl:
                 message = self._opening(named, words[1:])
             case "audio" | "motion":
                 message = self._media(named, Kind(verb), int(words[1]) if len(words) > 1 else 1, by_hand=publisher.by_hand)
+            case "skips":
+                self._seqs[named, Kind.AUDIO] += 1
+                message = self._media(named, Kind.AUDIO, 1, by_hand=False)
             case "audio-only":
                 message = m.AudioOnly(named)
             case "ends":
@@ -134,6 +137,9 @@ class RelayDsl:
             case "vanishes":
                 publisher.connected = False
                 publisher.expires_at_us = self.now_us + self._config.publisher_lease_us
+                return
+            case "half-closes":
+                self.perform(self.publishing.leave(publisher, lost=False))
                 return
             case _:
                 raise ValueError(f"no such verb: {verb}")

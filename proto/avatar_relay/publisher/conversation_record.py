@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from avatar_relay.media import Cursor
-from avatar_relay.messages import ConversationError, Dropped, Pause, PlayerEvent, Resume
+from avatar_relay.messages import ConversationError, Dropped, Finished, Pause, PlayerEvent, Resume
 from avatar_relay.publisher.playback_tracker import PlaybackTracker
 from avatar_relay.publisher.published_conversation import PublishedConversation
-from avatar_relay.reasons import Fault
+from avatar_relay.reasons import Fault, FinishReason, Reason
 
 Told = PlayerEvent | ConversationError
 """Events that a conversation's owner receives."""
@@ -45,9 +45,18 @@ class Record:
         """Whether its outcome is known."""
         return self.playback.outcome is not None
 
+    @property
+    def cut_short(self) -> FinishReason | None:
+        """Why a relay ended it with less than all of its data; None if none is known to have done so."""
+        if self.stopped is None:
+            return None if self.conversation.end_was_sent else FinishReason.PUBLISHER_LOST
+        return FinishReason.PUBLISHER_LOST if self.stopped.reason is Reason.PUBLISHER_LOST else FinishReason.FAILED
+
     def news(self, event: PlayerEvent) -> PlayerEvent | None:
         """What is new in an event: a relay reports the total of what it dropped again to a publisher that reconnects."""
         body = event.body
+        if isinstance(body, Finished):
+            return replace(event, body=body.cut_short(self.cut_short))
         if not isinstance(body, Dropped) or not body.count_id:
             return event
         key = event.device_id, body.count_id

@@ -48,7 +48,11 @@ class ConversationFinished:
 
     @property
     def reason(self) -> str:
-        """The reason if all devices share it, else `mixed`."""
+        """The reason if all devices share it, else `mixed`; see `FinishReason`.
+
+        `completed`: all of it was played. `publisher_lost`, `failed`: not all of it reached the relay before the relay ended it, after the
+        publisher's lease or a fault (see `ConversationError`).
+        """
         reasons = {finished.reason for finished in self.by_device.values()}
         return reasons.pop() if len(reasons) == 1 else "mixed"
 

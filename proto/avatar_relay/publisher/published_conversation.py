@@ -139,6 +139,8 @@ class PublishedConversation:
         self._audio_ended_us = self._progress_us = 0
         self.lacks_motion = False
         """The end was sent before the motion was complete."""
+        self.end_was_sent = False
+        """The end was sent at least once; a relay may not have received it."""
         self.suspended = False
         """Rule 6: the relay has not yet reported it as open."""
 
@@ -312,7 +314,7 @@ class PublishedConversation:
         self.suspended = True
         self._queues[Kind.AUDIO].rewind(taken.cursor.audio_seq, taken.audio_bytes)
         self._queues[Kind.MOTION].rewind(taken.cursor.motion_seq, taken.motion_bytes)
-        self._audio_only_due = self._audio_only and not taken.audio_only
+        self._audio_only_due = self._audio_only and not (taken.audio_only or taken.ended)
         if self.phase is Phase.ENDED and not taken.ended:
             self.phase = Phase.COMPLETE
         elif self.phase is Phase.COMPLETE and taken.ended and not self.is_waiting:
@@ -333,7 +335,7 @@ class PublishedConversation:
             self._audio_only_due = False
             return AudioOnly(self.conversation_id)
         if self.phase is Phase.COMPLETE and not self.is_waiting:
-            self.phase = Phase.ENDED
+            self.phase, self.end_was_sent = Phase.ENDED, True
             return ConversationEnd(self.conversation_id, self._queues[Kind.AUDIO].seq, self._queues[Kind.MOTION].seq)
         return None
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import assert_never
 
@@ -221,6 +222,9 @@ class PublisherSession:
         was_open = error.fault.reason is Reason.CONVERSATION_TAKEN_OVER  # its devices report its end
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
+        if record.again_until_us and error.fault.reason is Reason.CONVERSATION_ID_TAKEN:
+            text = "the relay ended it while this publisher was away, and what the devices reported of it is lost"
+            error = replace(error, fault=Fault(Reason.PUBLISHER_LOST, text))
         if (record.again_until_us or record.conversation.suspended) and error.fault.reason in _NOT_OPEN:
             return  # answers a command sent before it is opened again; an interrupt is resent then
         if record.again_until_us and record.playback.is_opened and not was_open:
@@ -282,9 +286,10 @@ class PublisherSession:
             elif record.conversation.phase is Phase.CLOSED:
                 first_words.append(Interrupt(record.conversation_id))
             else:
-                if item.ended and record.conversation.phase is not Phase.ENDED:
-                    text = "the relay ended it while there was no stream; what arrived plays out"
-                    self._stop(record, Fault(Reason.PUBLISHER_LOST, text))
+                if item.ended and (record.conversation.phase is not Phase.ENDED or record.conversation.is_waiting):
+                    fault = Fault(Reason.PUBLISHER_LOST, "the relay ended it while there was no stream; what arrived plays out")
+                    self._stop(record, fault)
+                    record.told(ConversationError(record.conversation_id, fault))
                 if record.steered is not None:
                     first_words.append(record.steered)
         self.outbox.repeat(first_words)

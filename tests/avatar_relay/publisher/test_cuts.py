@@ -7,27 +7,33 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from avatar_relay.media import Kind
-from avatar_relay.messages import ConversationEnd, PublisherHello, ToPublisher
+from avatar_relay.messages import ConversationEnd, Dropped, Finished, PlayerEvent, PublisherHello, ToPublisher
 from avatar_relay.publisher import ConnectionLostError, Publisher, RelayLink
 from avatar_relay.publisher.in_process import InProcessLink
+from avatar_relay.publisher.published_conversation import Phase
 from relay_server.connections.relay import Relay
 from tests.avatar_relay.publisher.fakes import PCM_16K, FakeLink
 from tests.avatar_relay.publisher.test_with_relay import pair
 
 
 class Proxy:
-    """Forwards bytes; can cut all its connections."""
+    """Forwards bytes while `flowing` is set; can cut all its connections."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
         self._writers: set[asyncio.StreamWriter] = set()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.flowing.wait()
         far_reader, far_writer = await asyncio.open_connection(self._host, self._port)
         self._writers |= {writer, far_writer}
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer), return_exceptions=True)
 
     def cut(self) -> None:
         """Break all connections."""
@@ -35,12 +41,12 @@ class Proxy:
             writer.transport.abort()
         self._writers.clear()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
-    writer.transport.abort()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            await self.flowing.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.transport.abort()
 
 
 @asynccontextmanager
@@ -150,6 +156,43 @@ async def test_finished_survives_a_cut() -> None:
             finished = await avatar.finished(conversation_id)
             await device.until_acknowledged(2)
     assert (finished.position_us, finished.reason) == (100_000, "completed")
+
+
+@pytest.mark.parametrize("end_is_sent", [False, True])
+async def test_what_a_relay_ended_for_an_absent_publisher_is_not_completed(end_is_sent: bool) -> None:
+    """It plays out what arrived before the cut, whether the rest was sent before it or waits; its reason tells that this was not all."""
+    async with (
+        pair("over grpc", hold_finished=True, publisher_lease_us=200_000) as (_, device, _, address),
+        proxied(address) as (proxy, through),
+        Publisher.connect(through) as publisher,
+    ):
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(bytes(3_200))
+        await device.until_media()
+        proxy.flowing.clear()
+        await avatar.yield_audio_data(bytes(32_000), end=end_is_sent)
+        record = publisher.session.record(conversation_id)
+        assert record is not None
+        while end_is_sent and record.conversation.phase is not Phase.ENDED:  # noqa: ASYNC110 - the library tells nobody
+            await asyncio.sleep(0)
+        proxy.cut()
+        await until_closed(publisher)
+        if not end_is_sent:
+            await avatar.yield_audio_data(bytes(3_200), end=True)
+        await device.until_ended()
+        proxy.flowing.set()
+        while not publisher.is_connected:  # noqa: ASYNC110 - the library tells nobody
+            await asyncio.sleep(0)
+        events = avatar.events()
+        await device.release()
+        outcome = await avatar.finished(conversation_id)
+        events.close()
+        seen = [event async for event in events]
+    assert (outcome.reason, outcome.interrupted, outcome.position_us) == ("publisher_lost", False, 100_000)
+    bodies = [event.body for event in seen if isinstance(event, PlayerEvent)]
+    assert [body for body in bodies if isinstance(body, Finished)] == [outcome.by_device["lobby"]]
+    assert any(isinstance(body, Dropped) for body in bodies)
+    assert device.bytes[conversation_id, Kind.AUDIO] == bytes(3_200)
 
 
 async def test_a_line_that_swallows_everything_is_left_for_another() -> None:

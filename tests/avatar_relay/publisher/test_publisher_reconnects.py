@@ -160,7 +160,7 @@ async def test_what_the_relay_ended_meanwhile_is_stopped() -> None:
         with pytest.raises(ConversationFailedError, match="PUBLISHER_LOST"):
             await avatar.yield_audio_data(PCM_100MS)
         link.tell(completed(conversation_id))
-        assert (await avatar.finished(conversation_id)).reason == "completed"
+        assert (await avatar.finished(conversation_id)).reason == "publisher_lost"
 
 
 async def test_when_patience_is_over_everything_fails_and_attempts_go_on() -> None:

@@ -1,6 +1,10 @@
-"""Conversations whose first answer was lost with a stream."""
+"""Conversations whose first answer or last payloads were lost with a stream."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
 
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind
 from avatar_relay.messages import (
@@ -20,12 +24,13 @@ from avatar_relay.messages import (
 )
 from avatar_relay.publisher.conversation_record import Record, Told
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackTracker
-from avatar_relay.publisher.published_conversation import PublishedConversation
+from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 from avatar_relay.publisher.publisher_session import TOLD_AGAIN_US, PublisherSession
 from avatar_relay.reasons import DropReason, Fault, Reason
 from tests.avatar_relay.publisher.fakes import AVATARKIT, PCM_16K
 
 NOW_US = 1_000_000
+COMPLETED = Finished(20_000, interrupted=False, reason="completed")
 REPLACED = Finished(0, interrupted=True, reason="replaced")
 TAKEN = Fault(Reason.CONVERSATION_ID_TAKEN, "it exists or existed")
 
@@ -122,6 +127,87 @@ def test_what_was_sent_before_a_relay_that_does_not_know_it_is_not_sent_again() 
     exchange.handle(ConversationCredit("c1", Credit(1_000_000, 1_000_000)), NOW_US)
     assert exchange.next_message() is None
     assert record.stopped is None
+
+
+def ended(*, audio_only: bool = False) -> tuple[PublisherSession, Record, list[Told]]:
+    """A conversation whose sound and end were sent on a stream that was cut afterwards."""
+    exchange, record, told = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(ConversationCredit("c1", Credit(1_000_000, 1_000_000)), NOW_US)
+    if audio_only:
+        record.conversation.set_audio_only(NOW_US)
+    exchange.end_all(NOW_US)
+    while exchange.next_message() is not None:
+        pass
+    assert record.conversation.phase is Phase.ENDED
+    exchange.cut()
+    return exchange, record, told
+
+
+def reason_of(record: Record) -> str:
+    outcome = record.playback.outcome
+    assert isinstance(outcome, ConversationFinished)
+    return outcome.reason
+
+
+def test_what_a_relay_ended_without_all_of_it_is_not_completed() -> None:
+    """The end was sent, but neither it nor the sound arrived; the device plays out what did."""
+    exchange, record, told = ended()
+    exchange.resumed([Taken(Cursor("c1", 0), ended=True)], NOW_US)
+    exchange.handle(PlayerEvent(1, "c1", COMPLETED, "lobby"), NOW_US)
+    assert reason_of(record) == "publisher_lost"
+    kinds = [event.fault.reason if isinstance(event, ConversationError) else event.body for event in told]
+    assert kinds == [
+        Dropped(Kind.AUDIO, 1, 640, DropReason.CONVERSATION_CLOSED),
+        Reason.PUBLISHER_LOST,
+        replace(COMPLETED, reason="publisher_lost"),
+    ]
+
+
+@pytest.mark.parametrize("audio_only", [False, True])
+def test_what_a_relay_ended_with_all_of_it_is_completed(audio_only: bool) -> None:
+    """The relay's `taken` says whether it has all."""
+    exchange, record, _ = ended(audio_only=audio_only)
+    exchange.resumed([Taken(Cursor("c1", 1), ended=True)], NOW_US)
+    exchange.handle(PlayerEvent(1, "c1", COMPLETED, "lobby"), NOW_US)
+    assert (reason_of(record), record.stopped) == ("completed", None)
+
+
+def test_what_finished_at_a_relay_that_does_not_have_it_any_more_is_completed() -> None:
+    """The end was sent, so the device may well have had all of it."""
+    exchange, record, _ = ended()
+    exchange.resumed((), NOW_US)
+    exchange.handle(PlayerEvent(1, "c1", COMPLETED, "lobby"), NOW_US)
+    assert reason_of(record) == "completed"
+
+
+def test_what_finished_before_its_end_was_ever_sent_is_not_completed() -> None:
+    """Whichever relay ended it for a publisher that was away, and whether that relay still exists."""
+    exchange, record, _ = spoken()
+    exchange.handle(PlayerEvent(1, "c1", COMPLETED, "lobby"), NOW_US)
+    exchange.handle(ConversationError("c1", TAKEN), NOW_US)
+    assert reason_of(record) == "publisher_lost"
+
+
+@pytest.mark.parametrize("is_known_to_be_open", [True, False])
+def test_what_ended_without_us_and_is_not_told_again_fails_as_lost(is_known_to_be_open: bool) -> None:
+    """The relay ended it when our lease expired, and its events went to nobody: it can only say that it had it."""
+    exchange, record, _ = ended() if is_known_to_be_open else spoken()
+    exchange.resumed((), NOW_US)
+    for now_us in (NOW_US, NOW_US + TOLD_AGAIN_US):
+        exchange.handle(ConversationError("c1", TAKEN), now_us)
+        exchange.handle(Pong(0, 0, 0, 0, 0), now_us)
+    assert isinstance(record.playback.outcome, Fault)
+    assert record.playback.outcome.reason is Reason.PUBLISHER_LOST
+
+
+def test_what_failed_at_the_relay_is_not_completed() -> None:
+    """Media accepted before plays out."""
+    exchange, record, _ = spoken()
+    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(ConversationError("c1", Fault(Reason.LIMIT_REACHED, "too many payloads")), NOW_US)
+    exchange.handle(PlayerEvent(1, "c1", COMPLETED, "lobby"), NOW_US)
+    assert reason_of(record) == "failed"
 
 
 def test_what_was_taken_over_before_it_was_known_to_be_open_has_the_outcome_of_its_device() -> None:

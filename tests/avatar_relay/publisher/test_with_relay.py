@@ -11,6 +11,7 @@ import pytest
 
 from avatar_relay import wire
 from avatar_relay.fragments import Reassembler
+from avatar_relay.limits import PUBLISHER_LEASE_US
 from avatar_relay.media import Codec, ConversationOpen, Credit, Kind, MotionEncoding, OnPlaying
 from avatar_relay.messages import AudioOnly, ConversationEnd, EventAck, Finished, Hello, Interrupt, Ping, PlayerEvent, Pong, Started
 from avatar_relay.publisher import ConversationFailedError, Publisher
@@ -132,10 +133,10 @@ class Device:
 
 @asynccontextmanager
 async def pair(
-    way: str, buffer_bytes: int = 2 << 20, *, hold_finished: bool = False
+    way: str, buffer_bytes: int = 2 << 20, *, hold_finished: bool = False, publisher_lease_us: int = PUBLISHER_LEASE_US
 ) -> AsyncIterator[tuple[Publisher, Device, Relay, str]]:
     """A relay and its address, a publisher connected in process or over gRPC, and a device."""
-    relay = build_relay(RelayConfig(listen="127.0.0.1:0"))
+    relay = build_relay(RelayConfig(listen="127.0.0.1:0", publisher_lease_us=publisher_lease_us))
     device = Device(relay.connect_device(), "lobby", buffer_bytes)
     async with serving(relay, Mute()) as (_, address):
         device.held_back = [] if hold_finished else None

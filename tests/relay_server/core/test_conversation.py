@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import ConversationOpen, Credit, Kind, MotionEncoding, MotionFormat, Payload
-from avatar_relay.reasons import DropReason, Reason
+from avatar_relay.reasons import DropReason, FinishReason, Reason
 from relay_server.core.conversation import NOT_TAKEN, TRANSITIONS, Accepted, Conversation, State, Step
 from relay_server.core.credit_window import CreditWindow
 from relay_server.errors import ConversationFault
@@ -135,7 +135,7 @@ def test_steps_follow_the_table(state: State, step: Step) -> None:
     acts: dict[Step, Callable[[], object]] = {
         Step.AUDIO_ONLY: subject.make_audio_only,
         Step.END: subject.end,
-        Step.CLOSE: subject.break_off,
+        Step.CLOSE: lambda: subject.break_off(FinishReason.FAILED),
     }
     act = acts[step]
     if (state, step) in TRANSITIONS:

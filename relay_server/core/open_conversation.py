@@ -71,6 +71,9 @@ class ConversationOpener:
         open_, targets, is_part = message.open, message.targets, message.is_part
         conversation_id, effects = open_.conversation_id, list[Effect]()
         publisher.last_opened = conversation_id
+        known = self._registry.conversations.get(conversation_id)
+        if known is not None and known.publisher == publisher.key and conversation_id not in publisher.conversations:
+            return self._back_too_late(publisher, known)
         fault = self._refusal(publisher, open_, targets)
         if fault is not None:
             return report_fault(publisher.key, conversation_id, fault)
@@ -83,11 +86,21 @@ class ConversationOpener:
         if effects:
             return effects
         sessions = {session.device_id: session for target in targets for session in self._registry.resolve(target)}
-        known = [one for one in sessions.values() if one.adoption.holds(conversation_id) or one.adoption.is_done(conversation_id)]
-        if held == Cursor(conversation_id) and not known:
+        here = [one for one in sessions.values() if one.adoption.holds(conversation_id) or one.adoption.is_done(conversation_id)]
+        if held == Cursor(conversation_id) and not here:
             sessions, effects = self._takers(publisher, open_, targets)
             return effects + (self._begin_on(sessions, publisher, self._begin(open_), is_part=is_part, again=True) if sessions else [])
         return self._go_on(publisher, open_, sessions, held, is_part=is_part)
+
+    def _back_too_late(self, publisher: PublisherRecord, conversation: Conversation) -> list[Effect]:
+        """The publisher was away for longer than its lease: what was received plays out, and the end will be reported to it."""
+        conversation_id = conversation.conversation_id
+        publisher.conversations.add(conversation_id)
+        effects: list[Effect] = [TellPublisher(publisher.key, Opened(conversation_id, tuple(sorted(conversation.playing))))]
+        if conversation.broken_off is None:
+            return effects
+        text = "it was ended when the publisher's lease expired; received media plays out"
+        return effects + report_fault(publisher.key, conversation_id, Fault(Reason.PUBLISHER_LOST, text))
 
     def _can_tell(self, session: Session, conversation_id: str, held: Cursor) -> bool:
         """Whether a session can go on with a conversation, or knows that its device cannot: one that is away may be at another relay."""

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 from avatar_relay import messages as m
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.limits import (
-    MAX_ID_CHARACTERS,
-    MAX_JOINED_REQUESTS,
-    MAX_NAMES,
-    MAX_SOFTWARE_CHARACTERS,
-    MAX_TOKEN_CHARACTERS,
-)
+from avatar_relay.limits import MAX_ID_CHARACTERS, MAX_JOINED_REQUESTS, MAX_NAMES, MAX_SOFTWARE_CHARACTERS, MAX_TOKEN_CHARACTERS
 from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PONG, VOLUME

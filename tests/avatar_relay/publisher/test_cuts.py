@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from avatar_relay.media import Kind
-from avatar_relay.messages import ConversationEnd, Dropped, Finished, PlayerEvent, PublisherHello, ToPublisher
+from avatar_relay.messages import ConversationEnd, ConversationError, Dropped, Finished, PlayerEvent, PublisherHello, ToPublisher
 from avatar_relay.publisher import ConnectionLostError, Publisher, RelayLink
 from avatar_relay.publisher.in_process import InProcessLink
 from avatar_relay.publisher.published_conversation import Phase
@@ -193,6 +193,34 @@ async def test_what_a_relay_ended_for_an_absent_publisher_is_not_completed(end_i
     assert [body for body in bodies if isinstance(body, Finished)] == [outcome.by_device["lobby"]]
     assert any(isinstance(body, Dropped) for body in bodies)
     assert device.bytes[conversation_id, Kind.AUDIO] == bytes(3_200)
+
+
+async def test_what_was_handed_over_whole_is_completed_though_its_publisher_was_away_for_long() -> None:
+    """The relay has forgotten the publisher, and still reports the end of what plays to it."""
+    async with (
+        pair("over grpc", hold_finished=True, publisher_lease_us=200_000) as (_, device, relay, address),
+        proxied(address) as (proxy, through),
+        Publisher.connect(through, publisher_id="backend") as publisher,
+    ):
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        conversation_id = await avatar.yield_audio_data(bytes(32_000), end=True)
+        await device.until_ended()
+        proxy.flowing.clear()
+        proxy.cut()
+        await until_closed(publisher)
+        while any(known.key == "backend" for known in relay.publishers.known()):  # noqa: ASYNC110 - the relay tells nobody
+            await asyncio.sleep(0.05)
+        events = avatar.events()
+        proxy.flowing.set()
+        while not publisher.is_connected:  # noqa: ASYNC110 - the library tells nobody
+            await asyncio.sleep(0)
+        await device.release()
+        outcome = await avatar.finished(conversation_id)
+        events.close()
+        seen = [event async for event in events]
+    assert outcome.reason == "completed"
+    assert not [event for event in seen if isinstance(event, ConversationError)]
+    assert not [event for event in seen if isinstance(event, PlayerEvent) and isinstance(event.body, Dropped)]
 
 
 async def test_a_line_that_swallows_everything_is_left_for_another() -> None:

@@ -175,10 +175,12 @@ def test_what_a_relay_ended_with_all_of_it_is_completed(audio_only: bool) -> Non
 
 def test_what_finished_at_a_relay_that_does_not_have_it_any_more_is_completed() -> None:
     """The end was sent, so the device may well have had all of it."""
-    exchange, record, _ = ended()
+    exchange, record, told = ended()
     exchange.resumed((), NOW_US)
     exchange.handle(PlayerEvent(1, "c1", COMPLETED, "lobby"), NOW_US)
     assert reason_of(record) == "completed"
+    assert [event.body for event in told if isinstance(event, PlayerEvent)] == [COMPLETED]
+    assert not record.conversation.is_waiting
 
 
 def test_what_finished_before_its_end_was_ever_sent_is_not_completed() -> None:

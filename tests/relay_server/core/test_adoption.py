@@ -109,6 +109,34 @@ def test_what_nobody_comes_back_for_plays_out() -> None:
     assert house.heard("a") == [f"error c1 {Reason.CONVERSATION_ID_TAKEN}"]
 
 
+def test_a_publisher_that_is_back_too_late_is_told_how_it_ends() -> None:
+    """What still plays is not refused: nothing more is accepted, and its end goes to the publisher."""
+    for end, lost in (("", True), ("a ends c1;", False)):
+        house = RelayDsl()
+        house.play(f"lobby attaches; a opens c1; a audio c1 2; {end} a vanishes; wait 6")
+        house.heard("a")
+        again(house, Cursor("c1"))
+        assert house.heard("a") == ["opened c1 lobby", *["error c1 PUBLISHER_LOST"] * lost]
+        audio(house, 3)
+        house.play("lobby finishes c1 9; lobby repeats c1 9; a acks lobby 1")
+        assert house.heard("a") == [
+            f"dropped c1 1 audio {'conversation_closed' if lost else 'after_end'}",
+            *[f"finished c1 lobby 9 {'publisher_lost' if lost else 'completed'}"] * 2,
+        ]
+        assert house.heard("lobby")[-1] == "ack 1"
+        again(house, Cursor("c1"))
+        assert house.heard("a") == ["error c1 CONVERSATION_ID_TAKEN"]
+
+
+def test_a_publisher_that_is_back_too_late_awaits_only_the_devices_that_still_play() -> None:
+    """The end on the other one was reported to nobody."""
+    house = RelayDsl()
+    house.play("lobby attaches; hall attaches; a opens c1 on everyone; a audio c1; a ends c1; a vanishes; wait 6; lobby finishes c1 9")
+    house.heard("a")
+    again(house, Cursor("c1"), C1, "lobby", "hall")
+    assert house.heard("a") == ["opened c1 hall"]
+
+
 def test_a_device_that_is_not_there_yet_may_be_asked_for_again() -> None:
     """The refused opening does not use up the id."""
     house = RelayDsl()

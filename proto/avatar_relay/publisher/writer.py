@@ -3,7 +3,8 @@
 Rules:
 1. Sendable data is sent at once; payloads that gather during a send are joined by their conversation, and if the relay accepts
    joined requests, all waiting messages travel as one.
-2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not.
+2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not. Media that
+   gathers during a send that lasts beyond that multiple does not wait for another one.
 3. A ping is sent every heartbeat, behind all waiting control.
 4. A message that cannot be sent fails its own conversation; all others are sent.
 """
@@ -68,15 +69,18 @@ class Writer:
         """Send messages until cancelled (rules 1 and 2). Raises `ConnectionLostError`."""
         while True:
             self._work.clear()
-            self._session.tick(self._now_us())
+            began_us = self._now_us()
+            self._session.tick(began_us)
             messages = self._gather()
             if messages:
                 await self._send(link, messages)
             self._wrote()
             if not messages:
                 await self._until_work()
+                began_us = self._now_us()
             if self._media_tick_us and not self._session.outbox.has_control:
-                await asyncio.sleep((self._media_tick_us - self._now_us() % self._media_tick_us) / _US_PER_S)
+                due_us = (began_us // self._media_tick_us + 1) * self._media_tick_us
+                await asyncio.sleep(max(due_us - self._now_us(), 0) / _US_PER_S)
 
     async def _send(self, link: RelayLink, messages: tuple[FromPublisher, ...]) -> None:
         """Send messages; one that cannot be sent fails its conversation (rule 4)."""

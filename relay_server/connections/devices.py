@@ -125,10 +125,12 @@ class Devices:
             case _ if session is None:
                 raise PeerError(Fault(Reason.HELLO_MISSING, "the first message of a device must be hello", "hello"))
             case Ping():
+                session.silent = 0
                 session.outbox.put(self._clocks.pong(message))
                 if alone:
                     port.wake()
             case Pong():  # its clock readings are for the device; here it confirms received media
+                session.silent = 0
                 session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
                 if session.flight.wants_ping:  # the window is now smaller than the media sent after that ping
                     session.ping(port.heard_us)
@@ -147,9 +149,9 @@ class Devices:
         message = session.take(now_us)
         if isinstance(message, MediaMessage):  # `match` costs twice as much, for each payload
             cid, batches = message
-            conversation, again_bytes = self._registry.conversations[cid], session.deliveries[cid].again_bytes
+            conversation, delivery = self._registry.conversations[cid], session.deliveries[cid]
             for batch in batches:
-                size = batch.size_bytes if not again_bytes[batch.kind] else session.first_time(cid, batch.kind, batch.size_bytes)
+                size = batch.size_bytes if not delivery.again_bytes[batch.kind] else delivery.first_time(batch.kind, batch.size_bytes)
                 conversation.sent(session.device_id, batch.kind, size)
             if self._observer is not None:
                 self._observer.payloads_sent(session.device_id, cid, batches, now_us)

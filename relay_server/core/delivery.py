@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from avatar_relay.media import ConversationOpen, Cursor, Kind
-from avatar_relay.messages import ConversationEnd
+from avatar_relay.messages import ConversationEnd, Finished, Paused, PlayerEventBody, Resumed
+from avatar_relay.reasons import FinishReason
 from relay_server.core.narrow_link import Playhead
 from relay_server.core.payload_batch import PayloadBatch
 
@@ -78,6 +79,11 @@ class Delivery:
         return Cursor(self.open.conversation_id, self.sent_seqs[Kind.AUDIO], self.sent_seqs[Kind.MOTION])
 
     @property
+    def lost(self) -> Finished:
+        """The finished event that the relay makes if the device is lost."""
+        return Finished(self.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
+
+    @property
     def sound_only(self) -> bool:
         """Whether the device receives no motion: the conversation has none, or in an unsupported encoding."""
         return self.open.motion_format is None
@@ -132,6 +138,18 @@ class Delivery:
             self.again_bytes[batch.kind] += batch.size_bytes
         self.let_go()
         return again
+
+    def first_time(self, kind: Kind, size: int) -> int:
+        """How many of `size` bytes just sent were sent for the first time. Call once for each batch: it updates `again_bytes`."""
+        again = min(size, self.again_bytes[kind])
+        self.again_bytes[kind] -= again
+        return size - again
+
+    def note_position(self, body: PlayerEventBody, now_us: int) -> None:
+        """Update the playback position from a player event."""
+        self.playhead.tell(body, now_us)
+        if isinstance(body, Paused | Resumed):
+            self.position_us = body.position_us
 
     def let_go(self) -> None:
         """Discard all retained media."""

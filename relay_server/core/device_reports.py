@@ -111,6 +111,7 @@ class DeviceReports:
 
     def handle(self, session: Session, message: Report, now_us: int) -> list[Effect]:
         """Handle a message. Does not raise for invalid messages."""
+        session.silent = 0
         match message:
             case Credit():
                 session.outbox.grant(message)
@@ -143,9 +144,8 @@ class DeviceReports:
         cid, dropped = session.yield_motion(now_us)
         if not dropped:
             return ""
-        size = sum([batch.size_bytes for batch in dropped])
-        self._registry.conversations[cid].sent(session.device_id, Kind.MOTION, session.first_time(cid, Kind.MOTION, size))
-        delivery = session.deliveries[cid]
+        size, delivery = sum([batch.size_bytes for batch in dropped]), session.deliveries[cid]
+        self._registry.conversations[cid].sent(session.device_id, Kind.MOTION, delivery.first_time(Kind.MOTION, size))
         delivery.count_id = delivery.count_id or now_us
         delivery.yielded.update(payloads=len({seq for batch in dropped for seq in batch.seqs}), bytes=size)
         return cid
@@ -205,7 +205,7 @@ class DeviceReports:
         delivery = session.deliveries.get(conversation_id)
         if delivery is None:
             return []
-        return finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, session.lost(delivery)))
+        return finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, delivery.lost))
 
     def _hold(self, session: Session, message: Held) -> list[Effect]:
         cursors: dict[str, list[str]] = {}

@@ -19,7 +19,8 @@ def pass_on(registry: Registry, session: Session, event: PlayerEvent, now_us: in
     """Handle an event that a device sent at `now_us`."""
     owner = session.owner(event.conversation_id)
     publisher = registry.publishers.get(owner) if owner is not None else None
-    session.note_position(event, now_us)
+    if (delivery := session.deliveries.get(event.conversation_id)) is not None:
+        delivery.note_position(event.body, now_us)
     told = PlayerEvent(event.event_id, event.conversation_id, event.body, session.device_id)
     effects: list[Effect]
     if not isinstance(event.body, Finished):

@@ -10,6 +10,8 @@ Rules
   with its token, it is resent from the device's cursor. If that is no longer possible, the conversation is lost.
 - A device that reconnects without a valid token begins a new session, which keeps only conversations not yet announced to the device.
   If the token is another relay's, publishers may reopen its conversations from the device's cursor: see `adoption`.
+- If the device brings no token and no cursors, and said nothing in its last session, it may have missed that session's welcome: the new
+  session keeps all conversations, and sends them from their beginning, at most `MAX_SILENT_SESSIONS` times.
 """
 
 from __future__ import annotations
@@ -24,18 +26,15 @@ from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, OnPlaying
 from avatar_relay.messages import (
     ConversationEnd,
     EventAck,
-    Finished,
     Hello,
     Interrupt,
     Pause,
-    Paused,
     Ping,
     PlayerEvent,
     Resume,
-    Resumed,
     Volume,
 )
-from avatar_relay.reasons import Fault, FinishReason, Reason
+from avatar_relay.reasons import Fault, Reason
 from relay_server.core.adoption import Adoption
 from relay_server.core.congestion import CongestionWindow
 from relay_server.core.delivery import Delivery, Retention
@@ -47,6 +46,8 @@ from relay_server.core.payload_batch import PayloadBatch
 from relay_server.core.settings_record import SettingsRecord
 from relay_server.core.volume_record import VolumeRecord
 
+MAX_SILENT_SESSIONS = 3
+"""Successive sessions in which a device may say nothing until its conversations are lost: one of them may make it crash."""
 NOBODY = ""
 """Owner of conversations and events without a publisher here; no publisher has this name."""
 
@@ -80,6 +81,8 @@ class Session:
         """By conversation id, in playing order."""
         self.closed: dict[str, Tombstone] = {}
         self.adoption = Adoption()
+        self.silent = 1
+        """Number of successive sessions, up to this one, in which the device said nothing after its hello; 0 if it did."""
         self.media_waits = WakeForMedia(self.device_id)
         self._retention = retention
         self._buffer = hello.buffer
@@ -94,18 +97,28 @@ class Session:
         return bool(token) and any([hmac.compare_digest(token.encode(), mine.encode()) for mine in known])
 
     def inherit(self, before: Session) -> None:
-        """Take over conversations of `before` not announced to the device, unless its codecs, motion encodings or buffers changed."""
+        """Take over conversations of `before` unknown to the device, unless its codecs, motion encodings or buffers changed."""
         now, then = [(session.hello.codecs, session.hello.motion_encodings, session._buffer) for session in (self, before)]
         if now != then:
             return
-        for cid in [cid for cid, delivery in before.deliveries.items() if not delivery.announced and not delivery.cut]:
+        knows_nothing = 0 < before.silent <= MAX_SILENT_SESSIONS and not self.hello.session_token and not self.hello.cursors
+        self.silent += before.silent if knows_nothing else 0
+        for cid, delivery in list(before.deliveries.items()):
+            is_new = not delivery.announced and not delivery.cut
+            if not is_new and not (knows_nothing and delivery.covers(Cursor(cid))):
+                continue
             self.deliveries[cid] = before.deliveries.pop(cid)
-            self.outbox.move_lane(cid, before.outbox)
+            if not is_new:
+                delivery.announced, delivery.again = False, True
+            if not delivery.cut:
+                self.outbox.move_lane(cid, before.outbox)
+                self._rewind(delivery, Cursor(cid))
 
     def attach(self, hello: Hello, now_us: int) -> Reattached:
         """Attach the device's new stream. The caller puts `welcome` first, then calls `replay`, and finishes the lost conversations."""
         self.hello = hello
         self.attached = True
+        self.silent = 0 if hello.session_token else self.silent
         self.parts = ()
         self._buffer = Credit(
             max(self._buffer.audio_bytes, hello.buffer.audio_bytes), max(self._buffer.motion_bytes, hello.buffer.motion_bytes)
@@ -307,28 +320,12 @@ class Session:
 
         return self.outbox.drop_motion(drop) if self.flight.is_narrow else ("", [])
 
-    def first_time(self, conversation_id: str, kind: Kind, size: int) -> int:
-        """How many of `size` bytes just sent were sent for the first time. Call once for each batch: it updates `again_bytes`."""
-        delivery = self.deliveries[conversation_id]
-        again = min(size, delivery.again_bytes[kind])
-        delivery.again_bytes[kind] -= again
-        return size - again
-
     def hold(self, cursor: Cursor) -> Delivery | None:
         """Record what the device holds of a conversation; None if the conversation is not in this session, or no longer."""
         delivery = self.deliveries.get(cursor.conversation_id)
         if delivery is not None:
             delivery.hold(cursor)
         return delivery
-
-    def note_position(self, event: PlayerEvent, now_us: int) -> None:
-        """Update the playback position from a player event."""
-        delivery = self.deliveries.get(event.conversation_id)
-        if delivery is None:
-            return
-        delivery.playhead.tell(event.body, now_us)
-        if isinstance(event.body, Paused | Resumed):
-            delivery.position_us = event.body.position_us
 
     def owner(self, conversation_id: str) -> str | None:
         """Publisher of a current or closed conversation on this device; None if unknown."""
@@ -371,11 +368,6 @@ class Session:
         self.events.acknowledge(NOBODY)
         self.acknowledge()
         return tuple(cid for cid, delivery in self.deliveries.items() if delivery.telling)
-
-    @staticmethod
-    def lost(delivery: Delivery) -> Finished:
-        """The finished event that the relay makes if the device is lost."""
-        return Finished(delivery.position_us, interrupted=True, reason=FinishReason.DEVICE_LOST.value)
 
     # --- within ----------------------------------------------------------------------------------------------------
 

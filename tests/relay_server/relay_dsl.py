@@ -244,7 +244,7 @@ class RelayDsl:
                 if isinstance(message, MediaMessage):
                     conversation = self.registry.conversations[message.conversation_id]
                     for run in message.batches:
-                        fresh = session.first_time(message.conversation_id, run.kind, run.size_bytes)
+                        fresh = session.deliveries[message.conversation_id].first_time(run.kind, run.size_bytes)
                         conversation.sent(device_id, run.kind, fresh)
                     self.perform(self.publishing.credit(conversation))
 

@@ -248,8 +248,8 @@ CASES = (
     Case(
         9,
         "a device that comes back as somebody new has lost all",
-        "lobby attaches",
-        {"a": ["finished c1 lobby 0 device_lost"], "lobby": ["welcome"]},
+        "lobby starts c1; lobby attaches",
+        {"a": ["started c1 lobby", "finished c1 lobby 0 device_lost"], "lobby": ["welcome"]},
     ),
     Case(
         9,
@@ -287,7 +287,55 @@ CASES = (
             "a": ["opened c2 lobby", "finished c1 lobby 0 device_lost", "finished c2 lobby 5 completed"],
             "lobby": ["welcome", "open c2", "audio c2 1", "end c2 1 0"],
         },
+        before="lobby attaches; a opens c1; a audio c1 3; lobby holds c1 1 0; lobby leaves",
+    ),
+    Case(
+        11,
+        "a device that said nothing since its hello may have missed the welcome: all is sent again",
+        "lobby attaches; a audio c1; a ends c1; lobby finishes c1 5",
+        {
+            "a": ["finished c1 lobby 5 completed"],
+            "lobby": ["welcome", "open c1", "audio c1 1-3", "audio c1 4", "end c1 4 0"],
+        },
         before="lobby attaches; a opens c1; a audio c1 3; lobby leaves",
+    ),
+    Case(
+        11,
+        "also after the end was sent, and several times",
+        "lobby attaches; lobby leaves; lobby attaches",
+        {"a": [], "lobby": ["welcome", "open c1", "audio c1 1-3", "end c1 3 0"] * 2},
+        before="lobby attaches; a opens c1; a audio c1 3; a ends c1",
+    ),
+    Case(
+        11,
+        "but not for ever, as it may be what makes the device crash",
+        "lobby attaches; lobby attaches; lobby attaches; lobby attaches",
+        {"a": ["finished c1 lobby 0 device_lost"], "lobby": ["welcome", "open c1", "audio c1 1-3"] * 3 + ["welcome"]},
+        before="lobby attaches; a opens c1; a audio c1 3",
+    ),
+    Case(
+        11,
+        "and not if it can no longer be sent from the beginning",
+        "wait 35; a audio c1; lobby attaches",
+        {"a": ["finished c1 lobby 0 device_lost"], "lobby": ["audio c1 4", "welcome"]},
+        before="lobby attaches; a opens c1; a audio c1 3",
+    ),
+    Case(
+        11,
+        "what was interrupted meanwhile is opened and interrupted, so that the device reports its end",
+        "a interrupts c1; lobby attaches; lobby finishes c1 0 interrupted",
+        {
+            "a": ["finished c1 lobby 0 interrupted"],
+            "lobby": ["interrupt c1", "welcome", "open c1", "interrupt c1"],
+        },
+        before="lobby attaches; a opens c1; a audio c1 3",
+    ),
+    Case(
+        11,
+        "a device with a token has had a welcome: started anew, it has lost what it played",
+        "lobby returns c1:0:0; lobby attaches",
+        {"a": ["finished c1 lobby 0 device_lost"], "lobby": ["welcome", "resumed c1", "open c1", "audio c1 1-3", "welcome"]},
+        before="lobby attaches; a opens c1; a audio c1 3",
     ),
     Case(
         11,

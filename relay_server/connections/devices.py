@@ -125,12 +125,12 @@ class Devices:
             case _ if session is None:
                 raise PeerError(Fault(Reason.HELLO_MISSING, "the first message of a device must be hello", "hello"))
             case Ping():
-                session.silent = 0
+                session.confirm()
                 session.outbox.put(self._clocks.pong(message))
                 if alone:
                     port.wake()
             case Pong():  # its clock readings are for the device; here it confirms received media
-                session.silent = 0
+                session.confirm()
                 session.flight.answered(message.ping_id, port.heard_us, late_us=self._late_us)
                 if session.flight.wants_ping:  # the window is now smaller than the media sent after that ping
                     session.ping(port.heard_us)

@@ -111,7 +111,7 @@ class DeviceReports:
 
     def handle(self, session: Session, message: Report, now_us: int) -> list[Effect]:
         """Handle a message. Does not raise for invalid messages."""
-        session.silent = 0
+        session.confirm()
         match message:
             case Credit():
                 session.outbox.grant(message)

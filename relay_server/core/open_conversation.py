@@ -103,8 +103,9 @@ class ConversationOpener:
         return effects + report_fault(publisher.key, conversation_id, Fault(Reason.PUBLISHER_LOST, text))
 
     def _can_tell(self, session: Session, conversation_id: str, held: Cursor) -> bool:
-        """Whether a session can go on with a conversation, or knows that its device cannot: one that is away may be at another relay."""
-        return session.attached or held == Cursor(conversation_id) or session.adoption.holds(conversation_id)
+        """Whether a session can go on with a conversation, or knows that its device cannot: one that is away may be at another relay,
+        also if a hello that it had given up arrives late."""
+        return session.confirmed or held == Cursor(conversation_id) or session.adoption.holds(conversation_id)
 
     def _go_on(
         self, publisher: PublisherRecord, open_: ConversationOpen, sessions: dict[str, Session], held: Cursor, *, is_part: bool

@@ -68,6 +68,8 @@ class Session:
         self.hello = hello
         self.token = token
         self.attached = False
+        self.confirmed = False
+        """The device said something after the hello of its stream. A hello of a stream that it gave up may arrive late: nothing follows."""
         self.expires_at_us = 0
         """End of the lease while the device is away."""
         self.volume = VolumeRecord(hello.device_id)
@@ -117,7 +119,7 @@ class Session:
     def attach(self, hello: Hello, now_us: int) -> Reattached:
         """Attach the device's new stream. The caller puts `welcome` first, then calls `replay`, and finishes the lost conversations."""
         self.hello = hello
-        self.attached = True
+        self.attached, self.confirmed = True, False
         self.silent = 0 if hello.session_token else self.silent
         self.parts = ()
         self._buffer = Credit(
@@ -154,9 +156,13 @@ class Session:
             if delivery.steered:
                 self.outbox.put(Pause(cid) if delivery.paused else Resume(cid))
 
+    def confirm(self) -> None:
+        """Note that the device said something after its hello."""
+        self.confirmed, self.silent = True, 0
+
     def detach(self, expires_at_us: int) -> None:
         """Detach the device, whose stream ended. The session lasts until `expires_at_us`."""
-        self.attached = False
+        self.attached = self.confirmed = False
         self.expires_at_us = expires_at_us
         self.outbox.reset(Credit())
 

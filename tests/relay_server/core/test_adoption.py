@@ -21,6 +21,11 @@ def restarted(*cursors: Cursor, token: str = "of-the-relay-before") -> RelayDsl:
     return house
 
 
+def confirms(house: RelayDsl) -> None:
+    """The device says something after its hello."""
+    house.perform(house.attending.handle(house.session("lobby"), m.Held(()), house.now_us))
+
+
 def again(house: RelayDsl, held: Cursor, open_: ConversationOpen = C1, *targets: str) -> None:
     """Publisher a reopens a conversation."""
     house.say("a", m.PublishOpen(open_, targets or ("lobby",), held))
@@ -78,6 +83,7 @@ def test_what_finished_before_its_publisher_came_is_told_as_soon_as_it_comes(hel
 def test_an_end_that_comes_after_its_publisher_is_told() -> None:
     """The event was in transit: the device has finished the conversation, and repeats the event on its new stream."""
     house = restarted()
+    confirms(house)
     again(house, Cursor("c1", 3))
     audio(house, 4)
     finishes(house, "c1", 1)
@@ -154,9 +160,20 @@ def test_a_device_that_holds_less_than_was_kept_has_lost_it() -> None:
     assert house.heard("a") == [f"error c1 {Reason.DEVICE_LOST} lobby"]
 
 
+def test_a_hello_alone_does_not_end_a_conversation() -> None:
+    """The device may have given up that stream, and play the conversation at another relay: its publisher tries again."""
+    house = restarted(token="")
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == [f"error c1 {Reason.DEVICE_UNKNOWN} lobby"]
+    confirms(house)
+    again(house, Cursor("c1", 3))
+    assert house.heard("a") == [f"error c1 {Reason.DEVICE_LOST} lobby"]
+
+
 def test_a_device_that_was_restarted_as_well_has_lost_it() -> None:
     """A device without a token holds nothing, and nothing is in transit to it."""
     house = restarted(token="")
+    confirms(house)
     again(house, Cursor("c1", 3))
     assert house.heard("a") == [f"error c1 {Reason.DEVICE_LOST} lobby"]
 

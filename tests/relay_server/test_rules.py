@@ -308,7 +308,7 @@ CASES = (
     ),
     Case(
         11,
-        "but not for ever, as it may be what makes the device crash",
+        "but at most three times, as it may be what makes the device crash",
         "lobby attaches; lobby attaches; lobby attaches; lobby attaches",
         {"a": ["finished c1 lobby 0 device_lost"], "lobby": ["welcome", "open c1", "audio c1 1-3"] * 3 + ["welcome"]},
         before="lobby attaches; a opens c1; a audio c1 3",

@@ -175,7 +175,6 @@ WIRE = frozenset(
         "relay_server.relayctl.watching",
         "relay_server.cluster.admin",
         "relay_server.cluster.passages",
-        "relay_server.cluster.requests",
         "relay_server.cluster.watching",
         "relay_server.cluster.tunnel",
         "relay_server.service",

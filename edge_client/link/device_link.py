@@ -148,7 +148,7 @@ class DeviceLink:
         """Queue a message for the relay; it is sent now or (events, errors) when there is a stream again. Some may wait for another
         message, such as the answer to the relay's next ping."""
         self._outbox.put(message)
-        if not self._outbox.may_wait:
+        if not self._outbox.may_wait(joins=self._heartbeat.joins):
             self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> StreamEnd:
@@ -258,7 +258,6 @@ class DeviceLink:
         self._learn_time(m.Pong(0, asked_us, welcome.server_time_us, welcome.server_time_us, welcome.server_unix_time_us), now_us)
         self._welcomed_time_us = now_us
         self._heartbeat.welcome(welcome)
-        self._outbox.joins = welcome.takes_joined
         self._attempts.welcomed()
         self._relays.welcomed()
         if welcome.session_token != self._session_token:
@@ -316,7 +315,7 @@ class DeviceLink:
     def _next_messages(self, now_us: int) -> list[m.ToRelayFromDevice]:
         """The messages to send as one now; none if nothing is due. A ping is the last of them."""
         messages: list[m.ToRelayFromDevice] = []
-        if self._outbox.may_wait and self._heartbeat.wait_us(now_us):
+        if self._outbox.may_wait(joins=self._heartbeat.joins) and self._heartbeat.wait_us(now_us):
             return messages
         most = MAX_JOINED_WITH_DEVICE - 1 if self._heartbeat.joins else 1
         while len(messages) < most and (message := self._outbox.take(now_us)) is not None:

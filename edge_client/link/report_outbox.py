@@ -32,6 +32,7 @@ MAX_CURSORS = 256
 """Maximum number of cursors in one message; those unchanged the longest are left out."""
 
 _MUCH = 4
+"""Less than what the player grants at once (`ledgers`), so such a grant never waits."""
 
 T = TypeVar("T")
 Posted = Credit | Held | ConversationEvent | ConversationError | Pong | Volume | DeviceSettings | Parts | Goodbye
@@ -60,8 +61,6 @@ class ReportOutbox:
         self._parts: Parts | None = None
         self._goodbye: Goodbye | None = None
         self._over = False
-        self.joins = False
-        """Whether the relay accepts joined messages."""
         self._last_event_id = 0
         self.dropped = 0
         """Messages dropped because a queue was full (rules 4 and 5)."""
@@ -99,12 +98,11 @@ class ReportOutbox:
         while self._events and self._events[0].event.event_id <= event_id:
             self._events.popleft()
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether all that is queued may wait for another message (rule 1); also if nothing is."""
+    def may_wait(self, *, joins: bool) -> bool:
+        """Whether all that is queued may wait for another message (rule 1); also if nothing is. `joins`: the relay accepts joined ones."""
         waiting, first = self._credit, self._first_credit
         much = waiting.audio_bytes * _MUCH > first.audio_bytes or waiting.motion_bytes * _MUCH > first.motion_bytes
-        if not self.joins or much:
+        if not joins or much:
             return False
         states = (self._volume, self._settings, self._parts, self._goodbye)
         unsent = any(kept.sent_time_us is None for kept in self._events)

@@ -21,11 +21,10 @@ from relay_server.cluster.frames import JOINED_VERSION, OLDEST_VERSION, RecordKi
 from relay_server.cluster.joined import JoinedPath, JoinedTunnels
 from relay_server.cluster.passages import OPEN_S, TAKEN
 from relay_server.cluster.paths import OwnSubjects, TunnelPath
-from relay_server.cluster.requests import admitted, live_media_of, requests_of
 from relay_server.cluster.send_window import size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.connections.relay import Relay
-from relay_server.service.publisher import encode
+from relay_server.service.publisher import admitted, encode, live_media_of, requests_in
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ class HomeEnd:
                 if (taking := self._port.send_media(media)) is not None:
                     await taking
                 return
-            for request, data in requests_of(record.data):
+            for request, data in requests_in(record.data):
                 if (message := admitted(self._relay, self._port, EVERYBODY, request, data)) is None:
                     continue
                 if isinstance(message, PublishOpen):

@@ -7,10 +7,9 @@ from functools import partial
 from relay_server.access.caller import Caller, current_caller
 from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.door import DoorPort
-from relay_server.cluster.requests import admitted, requests_of
 from relay_server.connections.relay import Relay
 from relay_server.rpc_errors import Context
-from relay_server.service.publisher import LEG, PublisherService, encode
+from relay_server.service.publisher import LEG, PublisherService, admitted, encode, requests_in
 from relay_server.service.streams import carry
 
 
@@ -42,7 +41,7 @@ class DoorService(PublisherService):
 async def take(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> None:
     """Handle a publisher's message. Raises `PeerError` if it ends the stream."""
     if not port.forward(data):
-        for request, its_data in requests_of(data):
+        for request, its_data in requests_in(data):
             if (message := admitted(relay, port.local, caller, request, its_data)) is not None:
                 await port.send(message, its_data)
     await port.flush()

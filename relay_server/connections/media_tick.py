@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 from relay_server.connections.ports import Port
+from relay_server.connections.timers import until_next
 
 
 class MediaTick:
@@ -21,8 +22,7 @@ class MediaTick:
     def wake(self, port: Port[Any]) -> None:
         """Wake this port at the next tick."""
         if not self._waiting:
-            loop = asyncio.get_running_loop()
-            loop.call_at((loop.time() // self._tick_s + 1) * self._tick_s, self._go)
+            asyncio.get_running_loop().call_later(until_next(self._tick_s), self._go)
         self._waiting[port] = None
 
     def _go(self) -> None:

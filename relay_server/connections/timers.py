@@ -1,4 +1,4 @@
-"""Aligns the timers of the relay's upkeep: each wake-up of an idle process costs more than most of what is done then."""
+"""Timers that fire together: each wake-up of an idle process costs more than most of what is done then."""
 
 from __future__ import annotations
 

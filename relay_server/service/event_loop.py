@@ -18,6 +18,7 @@ MAX_AT_ONCE = 32
 a resumed stream may complete more meanwhile."""
 
 MAX_WAKE_UPS = 4_096
+"""Bytes read at once from the socket on which gRPC's thread wakes the loop."""
 
 
 class Operations:

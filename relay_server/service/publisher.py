@@ -49,27 +49,17 @@ class PublisherService:
 
         async def take_requests(data: bytes) -> None:
             for request, its_data in requests_in(data):
-                if isinstance(request, PublishedMedia):
-                    await port.send(request)
-                    continue
-                try:
-                    message = wire.publish_request_from_wire(request, its_data)
-                except wire.WireError as error:
-                    if error.conversation_id is None:
-                        raise
-                    relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
-                    continue
-                if isinstance(message, PublishedMedia):
+                if (message := admitted(relay, port, caller, request, its_data)) is not None:
                     await port.send(message)
-                elif (said := allowed(relay, port, caller, message)) is not None:
-                    await port.send(said)
 
         failed = partial(self._relay.stream_failed, LEG)
         await carry(context, port, self._watch, take=take, encode=encode, said_all=port.finish_sending, failed=failed)
 
 
 def requests_in(data: bytes) -> Sequence[tuple[pb.PublishRequest | PublishedMedia, bytes]]:
-    """The requests of a message that is not media alone, each with its bytes; usual media is read already. Raises `FaultError`."""
+    """The requests of a publisher's message, each with its bytes; usual media is read already. Raises `FaultError`."""
+    if (media := wire.live_media_in(data)) is not None:
+        return ((media, data),)
     check_size(data, MAX_MESSAGE_BYTES)
     if len(data) > wire.UNCOUNTED_BYTES:
         wire.check_entries(data)
@@ -77,6 +67,29 @@ def requests_in(data: bytes) -> Sequence[tuple[pb.PublishRequest | PublishedMedi
         return [(wire.live_media_in(part) or parse(pb.PublishRequest, part, MAX_MESSAGE_BYTES), part) for part in joined]
     whole = parse(pb.PublishRequest, data, MAX_MESSAGE_BYTES)
     return wire.requests_in(whole, data)
+
+
+def live_media_of(data: bytes) -> Sequence[PublishedMedia] | None:
+    """The media of a publisher's message that is usual media, alone or joined; None if there is anything else."""
+    media = wire.live_media_in(data)
+    return wire.joined_live_media_in(data) if media is None else (media,)
+
+
+def admitted(relay: Relay, port: PublisherPort, caller: Caller, request: pb.PublishRequest | PublishedMedia, data: bytes) -> AtRelay | None:
+    """The message in a request, if its caller is permitted to send it; None if it was refused in-band, or is unknown.
+
+    Raises `FaultError` if it ends the stream.
+    """
+    if isinstance(request, PublishedMedia):
+        return request
+    try:
+        message = wire.publish_request_from_wire(request, data)
+    except wire.WireError as error:
+        if error.conversation_id is None:
+            raise
+        relay.publishers.faulty(port, error.conversation_id, error.fault, opens=request.HasField("open"))
+        return None
+    return message if isinstance(message, PublishedMedia) else allowed(relay, port, caller, message)
 
 
 def allowed(relay: Relay, port: PublisherPort, caller: Caller, message: AtRelay | None) -> AtRelay | None:

@@ -150,7 +150,7 @@ CASES = (
     ),
     Case(
         5,
-        "what its publisher made impossible to continue has failed, though what came was played",
+        "a conversation with a fault has failed, although the data before the fault was played",
         "a audio c1 2; a skips c1; lobby finishes c1 9",
         {"a": ["error c1 SEQUENCE_GAP", "finished c1 lobby 9 failed"], "lobby": ["audio c1 1-2", "end c1 2 0"]},
     ),

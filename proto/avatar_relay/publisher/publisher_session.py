@@ -211,7 +211,7 @@ class PublisherSession:
         outcome = record.playback.outcome
         if isinstance(outcome, ConversationFinished) and record.conversation.phase not in (Phase.ENDED, Phase.CLOSED):
             if record.cut_short is None and outcome.reason == FinishReason.COMPLETED:
-                record.conversation.close()  # what waits was played: it had been sent to a relay that is gone
+                record.conversation.close()  # the waiting data was played: it had been sent to a relay that is gone
             else:
                 text = f"the devices finished it before its end was sent: {outcome.reason}"
                 self._stop(record, Fault(Reason.CONVERSATION_CLOSED, text))

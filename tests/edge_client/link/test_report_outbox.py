@@ -39,19 +39,18 @@ def test_a_little_credit_and_cursors_may_wait() -> None:
     outbox.begin_stream(Credit(100, 40))
     outbox.put(Credit(25, 10))
     outbox.put(Held((Cursor("a", 1, 1),)))
-    assert not outbox.may_wait
-    outbox.joins = True
-    assert outbox.may_wait
+    assert not outbox.may_wait(joins=False)
+    assert outbox.may_wait(joins=True)
     outbox.put(Credit(0, 1))
-    assert not outbox.may_wait
+    assert not outbox.may_wait(joins=True)
     drain(outbox)
     outbox.put(ConversationEvent("a", Started()))
-    assert not outbox.may_wait
+    assert not outbox.may_wait(joins=True)
     drain(outbox)
     outbox.put(Credit(1, 0))
-    assert outbox.may_wait
+    assert outbox.may_wait(joins=True)
     outbox.put(Goodbye("shutdown"))
-    assert not outbox.may_wait
+    assert not outbox.may_wait(joins=True)
 
 
 def test_hello_makes_credit_and_cursors_void() -> None:

@@ -34,7 +34,7 @@ ANSWERS = {
     "The relay restarts": "devices and publishers reconnect, and conversations continue",
     "Can I run two relays": "Relays that share a NATS server are one cluster",
     "How do I keep strangers out": "relayctl device create lobby",
-    "How many devices": "33 KB for each further device",
+    "How many devices": "36 KB for each further device",
     "Where are metrics": "OTEL_EXPORTER_OTLP_ENDPOINT",
     "Will a device work": "of the same MAJOR version work together",
     "May I sell": "## If you pass on an image",

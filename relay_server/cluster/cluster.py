@@ -94,9 +94,9 @@ class Cluster:
 
     async def leave(self) -> None:
         """End the tunnels, notify the other relays, and disconnect."""
-        await self._homes.finish()
+        self._homes.finish()
         for tunnel in self._tunnels():
-            await tunnel.cut(f"relay {self.names.relay} leaves")
+            tunnel.cut(f"relay {self.names.relay} leaves")
         with suppress(BackplaneError):
             await self.directory.leave()
         await self._joined.flush()
@@ -182,7 +182,7 @@ class Cluster:
         with suppress(BackplaneError):
             await self.backplane.request(self.names.publishers(passage.home), b"", ASK_S)
             await asyncio.sleep(LAST_REPORTS_S)
-        await passage.tunnel.cut(why)
+        passage.tunnel.cut(why)
 
     async def _on_publisher(self, message: BackplaneMessage) -> None:
         """Answer another relay's door, which asks whether this relay knows a publisher."""
@@ -214,7 +214,7 @@ class Cluster:
             with suppress(BackplaneError):  # the lost connection was reported already
                 await self.directory.tick()
             for tunnel in self._tunnels():
-                await tunnel.tick(busy_us)
+                tunnel.tick(busy_us)
             wait_s = until_next(TICK_S)
             due_us = self._now_us() + round(wait_s * 1e6)
             await asyncio.sleep(wait_s)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
@@ -102,7 +102,7 @@ class DoorPort(Port[ToPublisher]):
         """Ends made by homes, until all of them have told what they have."""
         self.local = LocalSide(publishers, owner, self)
         self._openings = Openings(self, ways)
-        self._farewell: asyncio.Task[None] | None = None
+        self._farewell: asyncio.Future[None] | None = None
 
     # --- from the publisher ----------------------------------------------------------------------------------------
 
@@ -211,10 +211,10 @@ class DoorPort(Port[ToPublisher]):
         """See `Opens`."""
         await self.say(self._routes.get(getattr(message, "conversation_id", ""), (HERE,)), message, data)
 
-    async def flush(self) -> None:
-        """Send the messages queued for homes. Call it after each handled message of the publisher."""
-        for passage in tuple(self._passages.values()):
-            await passage.flush()
+    def flush(self) -> Awaitable[None] | None:
+        """Send the messages queued for homes, after each handled message of the publisher; returns what must be awaited before its next."""
+        waiting = [sending for passage in self._passages.values() if (sending := passage.flush()) is not None]
+        return _all_of(waiting) if waiting else None
 
     async def _open_passage(self, home: str) -> tuple[Taken, ...]:
         self._passages[home], taken = await self._ways.open_passage(home, self, self._hello)
@@ -321,18 +321,24 @@ class DoorPort(Port[ToPublisher]):
         if self._hello is None and self._passages:
             for passage in self._passages.values():
                 passage.say_all()
-            self._farewell = asyncio.create_task(self.flush())
+            if (waiting := self.flush()) is not None:
+                self._farewell = asyncio.ensure_future(waiting)
         else:
             self.local.finish_sending()
 
-    async def close_passages(self) -> None:
+    def close_passages(self) -> None:
         """The publisher is gone: close the passages; the homes begin its lease."""
         self._openings.close()
         passages, self._passages = self._passages, {}
         for passage in passages.values():
-            await passage.close()
+            passage.close()
 
     def close(self) -> None:
         """See `Port`."""
         self.end()
         self.local.close()
+
+
+async def _all_of(waiting: Sequence[Awaitable[None]]) -> None:
+    for sending in waiting:
+        await sending

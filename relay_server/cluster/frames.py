@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avatar_relay.limits import MAX_MESSAGE_BYTES
 
@@ -44,15 +44,14 @@ class RecordKind(enum.IntEnum):
     """Up: a publisher without hello (typed by hand) has half-closed its stream."""
 
 
-_KINDS = frozenset(RecordKind)
+_KINDS = {kind.value: kind for kind in RecordKind}
 
 
 class TunnelBrokenError(Exception):
     """A message was lost or is malformed."""
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelRecord:
+class TunnelRecord(NamedTuple):
     """One record."""
 
     kind: RecordKind
@@ -65,12 +64,13 @@ class FrameWriter:
     def __init__(self) -> None:
         self._number = 0
 
-    def messages(self, records: Iterable[TunnelRecord]) -> Iterator[bytes]:
+    def messages(self, records: Iterable[TunnelRecord]) -> list[bytes]:
         """The messages that carry these records; without records, a heartbeat."""
-        stream = b"".join([_HEAD.pack(len(record.data), record.kind) + record.data for record in records])
-        for at in range(0, len(stream) or 1, PIECE_BYTES):
-            yield _NUMBER.pack(self._number) + stream[at : at + PIECE_BYTES]
-            self._number += 1
+        stream = b"".join([part for kind, data in records for part in (_HEAD.pack(len(data), kind), data)])
+        first = self._number
+        pieces = [stream[at : at + PIECE_BYTES] for at in range(0, len(stream) or 1, PIECE_BYTES)]
+        self._number += len(pieces)
+        return [_NUMBER.pack(number) + piece for number, piece in enumerate(pieces, first)]
 
 
 class FrameReader:
@@ -88,17 +88,17 @@ class FrameReader:
         if number != self._number:
             raise TunnelBrokenError(f"message {number} arrived, {self._number} was expected")
         self._number += 1
-        stream, at, found = self._rest + message[_NUMBER.size :], 0, []
-        while len(stream) - at >= _HEAD.size:
+        stream, at = (self._rest + message[_NUMBER.size :], 0) if self._rest else (message, _NUMBER.size)
+        found = []
+        while (begin := at + _HEAD.size) <= len(stream):
             size, kind = _HEAD.unpack_from(stream, at)
             if size > MAX_RECORD_BYTES:
                 raise TunnelBrokenError(f"a record of {size} bytes")
-            if len(stream) - at - _HEAD.size < size:
+            if begin + size > len(stream):
                 break
-            at += _HEAD.size
-            if kind in _KINDS:  # a later version may have more kinds
-                found.append(TunnelRecord(RecordKind(kind), stream[at : at + size]))
-            at += size
+            at = begin + size
+            if (known := _KINDS.get(kind)) is not None:  # a later version may have more kinds
+                found.append(TunnelRecord(known, stream[begin:at]))
         self._rest = stream[at:]
         return found
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,9 @@ from relay_server.access.caller import EVERYBODY
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster.acknowledgements import may_wait, merged
 from relay_server.cluster.frames import JOINED_VERSION, OLDEST_VERSION, RecordKind, TunnelBrokenError, TunnelRecord
-from relay_server.cluster.joined import JoinedPath, JoinedTunnels
-from relay_server.cluster.passages import OPEN_S, TAKEN
-from relay_server.cluster.paths import OwnSubjects, TunnelPath
+from relay_server.cluster.joined import JoinedPath, JoinedTunnels, OwnSubjects
+from relay_server.cluster.passages import TAKEN
+from relay_server.cluster.paths import TunnelPath
 from relay_server.cluster.send_window import size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.connections.relay import Relay
@@ -49,22 +49,23 @@ class HomeEnd:
         self._reader: asyncio.Task[None] | None = None
         self._collected: list[ToPublisher] = []
         """The port's messages, not sent yet."""
-        self._due = asyncio.Event()
-        self.writer: asyncio.Task[None] | None = None
+        self._says = False
+        """`_say` runs soon."""
 
     async def open(self) -> None:
-        """Listen, and start to write responses. Raises `BackplaneError`."""
+        """Listen, and begin to send responses. Raises `BackplaneError`."""
         await self.tunnel.open()
-        self.writer = asyncio.create_task(self._write())
+        self._port.wake = self._collect
+        self._collect()
         if self._may_wait:
             self._reader = asyncio.create_task(self._take_kept())
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether the publisher's stream was ended, and its last messages are not sent yet."""
-        return self._port.ended and not self.tunnel.is_over
+    def finish(self) -> None:
+        """Send the last messages of a stream that was ended."""
+        if self._port.ended:
+            self._say()
 
-    async def _keep(self, record: TunnelRecord) -> None:
+    def _keep(self, record: TunnelRecord) -> None:
         self._kept.append(record)
         self._kept_bytes += size_of([record])
         if self._kept_bytes > MAX_KEPT_BYTES:
@@ -79,36 +80,46 @@ class HomeEnd:
                 while self._kept:
                     record = self._kept.popleft()
                     self._kept_bytes -= size_of([record])
-                    await self._take(record)
+                    if (taking := self._take(record)) is not None:
+                        await taking
         except Exception:
             logger.exception("a record could not be handled")
-            await self.tunnel.cut("a record could not be handled; it is logged there")
+            self.tunnel.cut("a record could not be handled; it is logged there")
 
-    async def _take(self, record: TunnelRecord) -> None:
+    def _take(self, record: TunnelRecord) -> Awaitable[None] | None:
         """Handle a record. The door has authenticated its caller and checked the permissions, those of media when it was opened."""
+        kind, data = record
         if self._port.ended:
-            return
-        if record.kind is RecordKind.SAID_ALL:
+            return None
+        if kind is RecordKind.SAID_ALL:
             self._port.finish_sending()
-        if record.kind not in (RecordKind.REQUEST, RecordKind.PART_OPEN):
-            return
+        if kind not in (RecordKind.REQUEST, RecordKind.PART_OPEN):
+            return None
         try:
-            if (media := live_media_of(record.data)) is not None:
-                if (taking := self._port.send_media(media)) is not None:
-                    await taking
-                return
-            for request, data in requests_in(record.data):
-                if (message := admitted(self._relay, self._port, EVERYBODY, request, data)) is None:
-                    continue
-                if isinstance(message, PublishOpen):
-                    if self._has_moved(message):
-                        continue
-                    message = replace(message, is_part=record.kind is RecordKind.PART_OPEN)
-                await self._port.send(message)
-                if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
-                    await self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
+            media = live_media_of(data)
+            taking = self._take_requests(kind, data) if media is None else self._port.send_media(media)
         except PeerError as error:
             self._port.end(error.fault)
+            return None
+        return None if taking is None else self._until_taken(taking)
+
+    async def _until_taken(self, taking: Awaitable[None]) -> None:
+        try:
+            await taking
+        except PeerError as error:
+            self._port.end(error.fault)
+
+    async def _take_requests(self, kind: RecordKind, data: bytes) -> None:
+        for request, its_data in requests_in(data):
+            if (message := admitted(self._relay, self._port, EVERYBODY, request, its_data)) is None:
+                continue
+            if isinstance(message, PublishOpen):
+                if self._has_moved(message):
+                    continue
+                message = replace(message, is_part=kind is RecordKind.PART_OPEN)
+            await self._port.send(message)
+            if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
+                self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
 
     def _has_moved(self, message: PublishOpen) -> bool:
         """Whether a device of a new conversation is not here any more: then nothing is opened, and the door looks for it again."""
@@ -119,44 +130,42 @@ class HomeEnd:
         self._relay.publishers.refuse(self._port, fault, away[0][:64], message.open.conversation_id)
         return True
 
-    async def _write(self) -> None:
-        """Send the port's messages. Those that may wait are sent at the next tick, or before another one."""
-        port = self._port
-        port.wake = self._collect
-        self._collect()
-        try:
-            while not port.ended or self._collected:
-                await self._due.wait()
-                self._due.clear()
-                self._collect()
-                collected, self._collected = self._collected, []
-                records = [TunnelRecord(RecordKind.RESPONSE, encode(message)) for message in merged(collected)]
-                for at in range(0, len(records), MAX_JOINED_RECORDS):
-                    await self.tunnel.send(records[at : at + MAX_JOINED_RECORDS])
-        except Exception:
-            logger.exception("a message to a publisher could not be sent")
-            await self.tunnel.cut("a message could not be sent; it is logged there")
-        await self.tunnel.end(port.fault)
-
     def _collect(self) -> None:
-        """Take the port's messages. Called when it has some, or was ended."""
+        """Take the port's messages. Called when it has some, or was ended. Those that may wait are sent at the next tick, or with another
+        one; others at the end of this turn of the event loop."""
+        is_due = self._port.ended
         while (message := self._port.next()) is not None:
             if not self._collected:
-                self._joined.at_tick(self._due.set)
+                self._joined.at_tick(self._say)
             self._collected.append(message)
-            if not may_wait(message):
-                self._due.set()
+            is_due |= not may_wait(message)
+        if is_due and not self._says:
+            self._says = True
+            asyncio.get_running_loop().call_soon(self._say)
+
+    def _say(self) -> None:
+        """Send what was collected, and the end of a stream that was ended."""
+        self._says = False
+        if self.tunnel.is_over:
+            return
+        collected, self._collected = self._collected, []
+        try:
+            records = [TunnelRecord(RecordKind.RESPONSE, encode(message)) for message in merged(collected)]
+            for at in range(0, len(records), MAX_JOINED_RECORDS):
+                self.tunnel.send(records[at : at + MAX_JOINED_RECORDS])
+        except Exception:
+            logger.exception("a message to a publisher could not be sent")
+            self.tunnel.cut("a message could not be sent; it is logged there")
         if self._port.ended:
-            self._due.set()
+            self.tunnel.end(self._port.fault)
 
     def _ended(self, _fault: Fault | None) -> None:
         """The tunnel ended. If it broke, the publisher may still be connected: its state is kept for at least the lease of a device."""
         if self.tunnel.broke:
             self._port.lease_us = max(self._port.lease_us, self._relay.config.device_lease_us)
         self._port.close()
-        for task in (self.writer, self._reader):
-            if task is not None:
-                task.cancel()
+        if self._reader is not None:
+            self._reader.cancel()
 
 
 class Homes:
@@ -178,11 +187,10 @@ class Homes:
         self._ends = {end for end in self._ends if not end.tunnel.is_over}
         return [end.tunnel for end in self._ends]
 
-    async def finish(self) -> None:
-        """Wait until the tunnels of ended streams have sent their last messages."""
-        writers = [end.writer for end in self._ends if end.writer is not None and end.is_ending]
-        if writers:
-            await asyncio.wait(writers, timeout=OPEN_S)
+    def finish(self) -> None:
+        """Send the last messages of ended streams."""
+        for end in tuple(self._ends):
+            end.finish()
 
     async def _on_opening(self, message: BackplaneMessage) -> None:
         try:
@@ -204,7 +212,7 @@ class Homes:
         owner = str(asked.get("owner"))
         path: TunnelPath = self._joined.path(door, tunnel_id, owner)
         if version < JOINED_VERSION:
-            path = OwnSubjects(self._backplane, listen=self._names.up(tunnel_id), speak=self._names.down(tunnel_id))
+            path = OwnSubjects(self._joined, owner, listen=self._names.up(tunnel_id), speak=self._names.down(tunnel_id))
         end = HomeEnd(self._relay, self._joined, path, owner, self._now_us)
         await end.open()
         self._ends.add(end)

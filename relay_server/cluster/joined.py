@@ -1,6 +1,7 @@
 """The messages of all tunnels between two relays, joined: what is sent to a relay within one turn of the event loop is one message.
 
-Each relay receives from all others on one subject. A joined message that is lost leaves a gap in each of its tunnels.
+Each relay receives from all others on one subject. A joined message that is lost leaves a gap in each of its tunnels. Messages of tunnels
+with subjects of their own are sent here too, one by one.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
-from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage
+from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Subscription
 from relay_server.cluster.frames import TunnelBrokenError, join, parts_in
 from relay_server.cluster.names import ClusterNames
 from relay_server.cluster.paths import PathUser
@@ -40,15 +41,16 @@ class JoinedTunnels:
         self.tunnel_version = tunnel_version
         self._users: dict[str, PathUser] = {}
         self._sent = WeakValueDictionary[tuple[str, str], SentBytes]()
-        self._waiting: dict[str, list[tuple[str, bytes]]] = {}
-        """For each relay, tunnels and their messages."""
+        self._waiting: dict[str, list[_Entry]] = {}
+        """Unsent messages of each subject."""
         self._waiting_bytes = 0
-        self._shares = Counter[str]()
+        self._shares = Counter[str | PathUser]()
         """The waiting bytes of each identity, or tunnel if there are no identities."""
         self._busy_s = 0.0
         self._due = asyncio.Event()
         self._at_tick: list[Callable[[], None]] = []
         self._sending = asyncio.Lock()
+        self._ending = set[asyncio.Task[None]]()
 
     async def open(self) -> None:
         """Listen. Raises `BackplaneError`."""
@@ -74,20 +76,15 @@ class JoinedTunnels:
             self._due.clear()
             waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
             self._shares.clear()
-            for relay, entries in waiting.items():
+            for subject, entries in waiting.items():
                 try:
-                    for message in join(entries):
-                        await self.backplane.publish(self.names.joined(relay), message)
+                    for message in _messages(entries):
+                        await self.backplane.publish(subject, message)
                 except BackplaneError as error:
-                    await self._cut(entries, f"the backplane failed: {error}")
+                    _cut(entries, f"the backplane failed: {error}")
                 except Exception:
-                    logger.exception("messages to relay %s could not be sent", relay)
-                    await self._cut(entries, "messages could not be sent; it is logged there")
-
-    async def _cut(self, entries: Sequence[tuple[str, bytes]], why: str) -> None:
-        for tunnel_id in dict.fromkeys(tunnel_id for tunnel_id, _ in entries):
-            if (user := self._users.get(tunnel_id)) is not None:
-                await user.cut(why)
+                    logger.exception("messages on %s could not be sent", subject)
+                    _cut(entries, "messages could not be sent; it is logged there")
 
     def busy_us(self) -> int:
         """How long messages were being handled since the last call, in µs. Heartbeats may have waited behind them."""
@@ -102,18 +99,25 @@ class JoinedTunnels:
         """Ignore further messages of a tunnel."""
         self._users.pop(tunnel_id, None)
 
-    def add(self, relay: str, tunnel_id: str, owner: str, messages: Sequence[bytes]) -> None:
-        """Send messages of a tunnel with the next joined one. Raises `BackplaneError` if there is no connection, or too much waits."""
+    def add(self, subject: str, user: PathUser, owner: str, messages: Sequence[bytes], *, tunnel_id: str = "") -> None:
+        """Send messages of a tunnel; with a `tunnel_id` they are joined. Raises `BackplaneError` if there is no connection, or too much
+        waits."""
         if not self.backplane.connected:
             raise BackplaneError("there is no connection")
         size = sum(map(len, messages))
-        share = self._shares[owner or tunnel_id] + size
+        share = self._shares[owner or user] + size
         if share > SHARE_WAITING_BYTES or self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise BackplaneError(f"{share} bytes of it would wait, {self._waiting_bytes + size} in all")
-        self._shares[owner or tunnel_id] = share
+        self._shares[owner or user] = share
         self._waiting_bytes += size
-        self._waiting.setdefault(relay, []).extend([(tunnel_id, message) for message in messages])
+        self._waiting.setdefault(subject, []).extend([(user, tunnel_id, message) for message in messages])
         self._due.set()
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription, in a task."""
+        task = asyncio.create_task(subscription.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def at_tick(self, act: Callable[[], None]) -> None:
         """Call `act` within `TICK_S`, together with those of other tunnels."""
@@ -135,8 +139,8 @@ class JoinedTunnels:
         now_s = asyncio.get_running_loop().time
         began_s = now_s()
         for tunnel_id, part in parts:
-            if (user := self._users.get(tunnel_id)) is not None:
-                await user.hear(part)
+            if (user := self._users.get(tunnel_id)) is not None and (hearing := user.hear(part)) is not None:
+                await hearing
         took_s = now_s() - began_s
         self._busy_s += took_s
         if took_s > TURN_S:
@@ -148,19 +152,70 @@ class JoinedPath:
 
     def __init__(self, joined: JoinedTunnels, relay: str, tunnel_id: str, owner: str) -> None:
         self._joined = joined
-        self._relay = relay
+        self._subject = joined.names.joined(relay)
         self._tunnel_id = tunnel_id
         self._owner = owner
+        self._user: PathUser | None = None
 
     async def open(self, user: PathUser) -> None:
         """See `TunnelPath`."""
+        self._user = user
         self._joined.listen(self._tunnel_id, user)
 
-    async def publish(self, messages: Sequence[bytes], *, last: bool = False) -> None:
+    def publish(self, messages: Sequence[bytes]) -> None:
         """See `TunnelPath`."""
-        del last
-        self._joined.add(self._relay, self._tunnel_id, self._owner, messages)
+        assert self._user is not None
+        self._joined.add(self._subject, self._user, self._owner, messages, tunnel_id=self._tunnel_id)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """See `TunnelPath`."""
         self._joined.forget(self._tunnel_id)
+
+
+class OwnSubjects:
+    """Two subjects for one tunnel: all that version 1 has. A tunnel whose home may stop reading for a while needs them too."""
+
+    def __init__(self, joined: JoinedTunnels, owner: str, *, listen: str, speak: str) -> None:
+        self._joined = joined
+        self._owner = owner
+        self._listen = listen
+        self._speak = speak
+        self._user: PathUser | None = None
+        self._subscription: Subscription | None = None
+
+    async def open(self, user: PathUser) -> None:
+        """See `TunnelPath`."""
+
+        async def take(message: BackplaneMessage) -> None:
+            if (hearing := user.hear(message.data)) is not None:
+                await hearing
+
+        self._user = user
+        self._subscription = await self._joined.backplane.subscribe(self._listen, take)
+
+    def publish(self, messages: Sequence[bytes]) -> None:
+        """See `TunnelPath`."""
+        assert self._user is not None
+        self._joined.add(self._speak, self._user, self._owner, messages)
+
+    def close(self) -> None:
+        """See `TunnelPath`."""
+        if self._subscription is not None:
+            self._joined.unsubscribe(self._subscription)
+            self._subscription = None
+
+
+_Entry = tuple[PathUser, str, bytes]
+"""A tunnel, its id if its messages are joined, and a message."""
+
+
+def _messages(entries: Sequence[_Entry]) -> Iterable[bytes]:
+    """What is published: a subject's messages are all joined, or none."""
+    if entries[0][1]:
+        return join([(tunnel_id, message) for _, tunnel_id, message in entries])
+    return [message for _, _, message in entries]
+
+
+def _cut(entries: Sequence[_Entry], why: str) -> None:
+    for user in dict.fromkeys(user for user, _, _ in entries):
+        user.cut(why)

@@ -198,7 +198,8 @@ class Openings:
                 self.refused(ConversationError(conversation_id, Fault(Reason.DEVICE_UNKNOWN, "a device has just moved", "targets")))
         door.barriers.ping(homes, own=conversation_id)
         await door.say(homes, Ping(0, 0), b"")
-        await door.flush()
+        if (waiting := door.flush()) is not None:
+            await waiting
         async with asyncio.timeout(ANSWER_S):
             return await answer
 

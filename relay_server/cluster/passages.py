@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from avatar_relay import wire
 from avatar_relay.messages import (
@@ -22,8 +22,7 @@ from avatar_relay.reasons import Fault, Reason
 from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.frames import OLDEST_VERSION, RecordKind, TunnelRecord
-from relay_server.cluster.joined import JoinedTunnels
-from relay_server.cluster.paths import OwnSubjects
+from relay_server.cluster.joined import JoinedTunnels, OwnSubjects
 from relay_server.cluster.send_window import SendWindow, size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import PassageUser
@@ -50,7 +49,7 @@ class DoorPassage:
         self._window = SendWindow(joined.sent_bytes(home, port.owner))
         self._welcome: asyncio.Future[tuple[Taken, ...]] = asyncio.get_running_loop().create_future()
         up, down = joined.names.up(tunnel_id), joined.names.down(tunnel_id)
-        path = OwnSubjects(joined.backplane, listen=down, speak=up)
+        path = OwnSubjects(joined, port.owner, listen=down, speak=up)
         self.tunnel = Tunnel(path, take=self._take, ended=self._ended, now_us=now_us)
 
     async def open(self, hello: PublisherHello | None) -> tuple[Taken, ...]:
@@ -61,14 +60,15 @@ class DoorPassage:
                 self._welcome.set_result(())
                 return ()
             self.say(hello, b"")
-            await self.flush()
+            if (waiting := self.flush()) is not None:
+                await waiting
             async with asyncio.timeout(OPEN_S):
                 return await self._welcome
         except TimeoutError:
-            await self.close()
+            self.close()
             raise BackplaneError(f"relay {self.home} did not answer in time") from None
         except (BackplaneError, asyncio.CancelledError):
-            await self.close()
+            self.close()
             raise
 
     async def _open_tunnel(self, *, may_join: bool) -> None:
@@ -87,9 +87,9 @@ class DoorPassage:
             is_joined = answer != TAKEN + b"%d" % OLDEST_VERSION and not self.tunnel.is_over
         finally:
             if not is_joined:
-                await path.close()
+                path.close()
         if is_joined:
-            await self.tunnel.take_path(path)
+            self.tunnel.take_path(path)
 
     def say(self, message: AtRelay, data: bytes) -> None:
         """See `Passage`."""
@@ -108,35 +108,41 @@ class DoorPassage:
         """See `Passage`."""
         self._waiting.append(TunnelRecord(RecordKind.SAID_ALL, b""))
 
-    async def flush(self) -> None:
+    def flush(self) -> Awaitable[None] | None:
         """See `Passage`."""
         if not self._waiting:
-            return
+            return None
         size = size_of(self._waiting)
         if not self._window.has_room(size):
-            if self._window.needs_ping:
-                self._window.pinged(own=True)
-                await self.tunnel.send([_PING])
-            await self._window.room(size)
-        await self._send_waiting()
+            return self._send_when_room(size)
+        self._send_waiting(size)
+        return None
 
-    async def _send_waiting(self) -> None:
+    async def _send_when_room(self, size: int) -> None:
+        if self._window.needs_ping:
+            self._window.pinged(own=True)
+            self.tunnel.send([_PING])
+        await self._window.room(size)
+        if self._waiting:
+            self._send_waiting(size_of(self._waiting))
+
+    def _send_waiting(self, size: int) -> None:
         records, self._waiting = self._waiting, []
         for _ in range(self._waiting_pings):
             self._window.pinged(own=False)
         self._waiting_pings = 0
-        if self._window.sent(size_of(records)):
+        if self._window.sent(size):
             self._window.pinged(own=True)
             records.append(_PING)
-        await self.tunnel.send(records)
+        self.tunnel.send(records)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """See `Passage`."""
         if self._waiting:
-            await self._send_waiting()
-        await self.tunnel.end()
+            self._send_waiting(size_of(self._waiting))
+        self.tunnel.end()
 
-    async def _take(self, record: TunnelRecord) -> None:
+    def _take(self, record: TunnelRecord) -> None:
         if record.kind is RecordKind.PARTS:
             self._port.has_parts(record.data.decode().split())
         if record.kind is not RecordKind.RESPONSE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 from relay_server.access.caller import Caller, current_caller
@@ -35,13 +36,17 @@ class DoorService(PublisherService):
                 failed=partial(relay.stream_failed, LEG),
             )
         finally:
-            await port.close_passages()
+            port.close_passages()
 
 
-async def take(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> None:
+def take(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> Awaitable[None] | None:
     """Handle a publisher's message. Raises `PeerError` if it ends the stream."""
-    if not port.forward(data):
-        for request, its_data in requests_in(data):
-            if (message := admitted(relay, port.local, caller, request, its_data)) is not None:
-                await port.send(message, its_data)
-    await port.flush()
+    return port.flush() if port.forward(data) else _take_requests(relay, port, caller, data)
+
+
+async def _take_requests(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> None:
+    for request, its_data in requests_in(data):
+        if (message := admitted(relay, port.local, caller, request, its_data)) is not None:
+            await port.send(message, its_data)
+    if (waiting := port.flush()) is not None:
+        await waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
@@ -17,7 +17,8 @@ from relay_server.cluster.paths import TunnelPath
 
 logger = logging.getLogger(__name__)
 
-TakeRecord = Callable[[TunnelRecord], Awaitable[None]]
+TakeRecord = Callable[[TunnelRecord], Awaitable[None] | None]
+"""Handles a record; returns what must be awaited before the next one, or None: a coroutine for each record is expensive."""
 
 
 class Tunnel:
@@ -41,26 +42,25 @@ class Tunnel:
         """Listen. Raises `BackplaneError`."""
         await self._path.open(self)
 
-    async def take_path(self, path: TunnelPath) -> None:
+    def take_path(self, path: TunnelPath) -> None:
         """Send on another path, which is open already, and listen on it alone."""
         before, self._path = self._path, path
-        await before.close()
+        before.close()
 
-    async def send(self, records: Sequence[TunnelRecord]) -> None:
+    def send(self, records: Sequence[TunnelRecord]) -> None:
         """Send records, in one message if they fit; a heartbeat if there are none. Ignored after the end."""
         if self.is_over:
             return
         self._said_us = self._now_us()
-        messages = list(self._writer.messages(records))  # numbered before anything is awaited
         try:
-            await self._path.publish(messages)
+            self._path.publish(self._writer.messages(records))
         except BackplaneError as error:
-            await self.cut(f"the backplane failed: {error}")
+            self.cut(f"the backplane failed: {error}")
         except Exception:
             logger.exception("a message could not be sent")
-            await self.cut("a message could not be sent; it is logged there")
+            self.cut("a message could not be sent; it is logged there")
 
-    async def tick(self, busy_us: int = 0) -> None:
+    def tick(self, busy_us: int = 0) -> None:
         """Send heartbeats, and end a tunnel whose other end is silent. Call it a few times a second.
 
         `busy_us`: how long this relay could not hear anything since the last call. That is no silence of the other end.
@@ -68,55 +68,76 @@ class Tunnel:
         now_us = self._now_us()
         self._heard_us = min(now_us, self._heard_us + busy_us)
         if now_us - self._heard_us > SILENCE_US:
-            await self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
+            self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
         elif now_us - self._said_us >= BEAT_US // 2:
-            await self.send(())
+            self.send(())
 
-    async def cut(self, why: str) -> None:
+    def cut(self, why: str) -> None:
         """The tunnel broke: end it with MOVED. The other end learns it from the end record, or from the silence."""
         if not self.is_over:
             logger.info("a tunnel broke: %s", why)
             self.broke = True
-            await self.end(moved(why))
+            self.end(moved(why))
 
-    async def end(self, fault: Fault | None = None) -> None:
+    def end(self, fault: Fault | None = None) -> None:
         """End the tunnel from this side. Idempotent."""
         if self.is_over:
             return
         data = b"" if fault is None else wire.fault_to_status(fault).SerializeToString()
-        try:  # not behind a `send` that is stuck
-            await self._path.publish(list(self._writer.messages([TunnelRecord(RecordKind.END, data)])), last=True)
+        try:
+            self._path.publish(self._writer.messages([TunnelRecord(RecordKind.END, data)]))
         except BackplaneError:
             pass  # the other end learns it from the silence
         except Exception:
             logger.exception("the end of a tunnel could not be sent")
-        await self._over(fault)
+        self._over(fault)
 
-    async def hear(self, message: bytes) -> None:
+    def hear(self, message: bytes) -> Awaitable[None] | None:
         """See `PathUser`."""
         if self.is_over:
-            return
+            return None
         self._heard_us = self._now_us()
         try:
-            for record in self._reader.records(message):
-                if record.kind is RecordKind.END:
-                    await self._over(_fault_in(record.data))
-                    return
-                await self._take(record)
-        except TunnelBrokenError as error:
-            await self.cut(str(error))
-        except Exception:
-            logger.exception("a record could not be handled")
-            await self.cut("a record could not be handled; it is logged there")
+            records = iter(self._reader.records(message))
+            taking = self._take_all(records)
+        except Exception as error:
+            self._failed(error)
+            return None
+        return None if taking is None else self._take_rest(taking, records)
 
-    async def _over(self, fault: Fault | None) -> None:
+    def _take_all(self, records: Iterator[TunnelRecord]) -> Awaitable[None] | None:
+        """Handle records up to one that must be awaited; that is returned."""
+        for record in records:
+            if record.kind is RecordKind.END:
+                self._over(_fault_in(record.data))
+                return None
+            if (taking := self._take(record)) is not None:
+                return taking
+        return None
+
+    async def _take_rest(self, taking: Awaitable[None] | None, records: Iterator[TunnelRecord]) -> None:
+        try:
+            while taking is not None:
+                await taking
+                taking = self._take_all(records)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, TunnelBrokenError):
+            self.cut(str(error))
+        else:
+            logger.error("a record could not be handled", exc_info=error)
+            self.cut("a record could not be handled; it is logged there")
+
+    def _over(self, fault: Fault | None) -> None:
         if not self.is_over:
             self.is_over = True
             try:
                 self._ended(fault)
             except Exception:  # other tunnels must not notice
                 logger.exception("the end of a tunnel could not be handled")
-            await self._path.close()
+            self._path.close()
 
 
 def moved(why: str) -> Fault:

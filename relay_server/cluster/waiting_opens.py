@@ -41,7 +41,7 @@ class Opens(Protocol):
         """Forward a message that followed the opening. Raises `PeerError`."""
         ...
 
-    async def flush(self) -> None:
+    def flush(self) -> Awaitable[None] | None:
         """Send the messages queued for homes."""
         ...
 
@@ -143,7 +143,8 @@ class WaitingOpens:
                 self._kept_bytes -= len(data)
                 await self._door.pass_on(said, data)
             del self._kept[conversation_id]  # later messages follow directly, in order
-            await self._door.flush()
+            if (waiting := self._door.flush()) is not None:
+                await waiting
         except PeerError as error:
             self._door.end(error.fault)
         except TimeoutError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from avatar_relay.messages import AtRelay, PublisherHello, Taken, ToPublisher
@@ -41,15 +41,15 @@ class Passage(Protocol):
         """Queue a message in its own bytes for the next `flush`."""
         ...
 
-    async def flush(self) -> None:
-        """Send the queued messages, in one message if they fit."""
+    def flush(self) -> Awaitable[None] | None:
+        """Send the queued messages, in one message if they fit; returns what must be awaited if too much is not handled by the home."""
         ...
 
     def say_all(self) -> None:
         """Queue the end of a publisher without hello (typed by hand), which has half-closed its stream."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Send what is queued, and end the tunnel: the publisher is gone."""
         ...
 

@@ -279,7 +279,7 @@ class ClusterSchedule:
         if node.alive:
             leg.relay_notices()
             if isinstance(leg.port, DoorPort):
-                await leg.port.close_passages()
+                leg.port.close_passages()
 
     async def _carry_up(self, leg: Leg, node: Node) -> None:
         port = leg.port
@@ -289,7 +289,9 @@ class ClusterSchedule:
                 while leg.up:
                     message: Any = leg.up.popleft()
                     if isinstance(port, DoorPort):
-                        await take(node.relay, port, EVERYBODY, wire.publish_request_to_wire(message).SerializeToString())
+                        data = wire.publish_request_to_wire(message).SerializeToString()
+                        if (taking := take(node.relay, port, EVERYBODY, data)) is not None:
+                            await taking
                     else:
                         await port.send(message)
             except PeerError as error:

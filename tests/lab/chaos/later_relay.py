@@ -7,7 +7,7 @@ of an unknown kind.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ def _claim(claim: Claim) -> bytes:
     return json.dumps([*json.loads(_encode(claim)), "said by a later version"]).encode()
 
 
-def _frames(writer: FrameWriter, records: Iterable[TunnelRecord]) -> Iterator[bytes]:
+def _frames(writer: FrameWriter, records: Iterable[TunnelRecord]) -> list[bytes]:
     return _messages(writer, [TunnelRecord(UNKNOWN_KIND, b"said by a later version"), *records])
 
 

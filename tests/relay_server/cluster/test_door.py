@@ -61,13 +61,13 @@ class FakePassage:
         """See `Passage`."""
         self.forwarded.append(data)
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """See `Passage`."""
 
     def say_all(self) -> None:
         """See `Passage`."""
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """See `Passage`."""
 
 

@@ -59,7 +59,7 @@ async def conversation_between(bus: MemoryBus, user: FakeDoor) -> AsyncIterator[
     await home._relay.connect_device().send(hello("lobby"))
     passage = await passage_between(door, user)
     passage.say(PublishOpen(C1, ("lobby",)), b"")
-    await passage.flush()
+    passage.flush()
     while not isinstance(await user.heard.get(), Opened):
         pass
     yield door, home

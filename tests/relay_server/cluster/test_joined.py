@@ -10,7 +10,7 @@ import pytest
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster import joined as joined_module
 from relay_server.cluster.frames import TUNNEL_VERSION, join, parts_in
-from relay_server.cluster.joined import JoinedTunnels
+from relay_server.cluster.joined import JoinedPath, JoinedTunnels
 from relay_server.cluster.names import ClusterNames
 from tests.lab.history import History
 from tests.lab.memory_backplane import MemoryBus
@@ -26,13 +26,20 @@ class FakeTunnel:
         self.heard: list[bytes] = []
         self.cuts: list[str] = []
 
-    async def hear(self, message: bytes) -> None:
+    def hear(self, message: bytes) -> None:
         """See `PathUser`."""
         self.heard.append(message)
 
-    async def cut(self, why: str) -> None:
+    def cut(self, why: str) -> None:
         """See `PathUser`."""
         self.cuts.append(why)
+
+
+async def opened(door: JoinedTunnels, tunnel_id: str, owner: str = "") -> JoinedPath:
+    """The path of a tunnel to relay `home`."""
+    path = door.path("home", tunnel_id, owner)
+    await path.open(FakeTunnel())
+    return path
 
 
 async def test_what_is_sent_in_one_turn_is_one_message() -> None:
@@ -52,11 +59,11 @@ async def test_what_is_sent_in_one_turn_is_one_message() -> None:
     for number, tunnel in enumerate(tunnels):
         await ends["home"].path("door", str(number), "").open(tunnel)
     task = asyncio.create_task(ends["door"].run())
-    paths = [ends["door"].path("home", str(number), "") for number in range(3)]
-    await paths[0].publish([b"a", b"b"])
-    await paths[1].publish([b"c"])
-    await paths[2].publish([b"nobody hears it"])
-    await paths[0].publish([b"d"])
+    paths = [await opened(ends["door"], str(number)) for number in range(3)]
+    paths[0].publish([b"a", b"b"])
+    paths[1].publish([b"c"])
+    paths[2].publish([b"nobody hears it"])
+    paths[0].publish([b"d"])
     async with asyncio.timeout(5):
         while not tunnels[1].heard or len(tunnels[0].heard) < 3:  # noqa: ASYNC110 - it notifies nobody
             await asyncio.sleep(0)
@@ -74,16 +81,16 @@ async def test_what_cannot_be_sent_cuts_its_tunnels(monkeypatch: pytest.MonkeyPa
     path, idle_path = door.path("home", "1", ""), door.path("home", "2", "")
     await path.open(tunnel)
     await idle_path.open(idle)
-    await path.publish([b"a"])
+    path.publish([b"a"])
     with bus.cut_off("door"):
         await door.flush()
         with pytest.raises(BackplaneError, match="no connection"):
-            await path.publish([b"b"])
+            path.publish([b"b"])
     assert tunnel.cuts == ["the backplane failed: there is no connection"]
     assert idle.cuts == []
     monkeypatch.setattr(joined_module, "MAX_WAITING_BYTES", 2)
     with pytest.raises(BackplaneError, match="3 bytes of it would wait"):
-        await path.publish([b"c" * 3])
+        path.publish([b"c" * 3])
 
 
 async def test_an_identity_has_a_share_of_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,15 +101,16 @@ async def test_an_identity_has_a_share_of_what_waits(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(joined_module, "SHARE_WAITING_BYTES", 4)
     monkeypatch.setattr(joined_module, "MAX_WAITING_BYTES", 14)
     for first, second, other in (("studio", "studio", "studio-2"), ("", "", "")):
-        await door.path("home", "1", first).publish([b"1234"])
+        path = await opened(door, "1", first)
+        path.publish([b"1234"])
         with pytest.raises(BackplaneError, match="5 bytes of it would wait"):
-            await door.path("home", "2" if first else "1", second).publish([b"5"])
-        await door.path("home", "3", other).publish([b"6789"])
+            (await opened(door, "2", second) if second else path).publish([b"5"])
+        (await opened(door, "3", other)).publish([b"6789"])
         await door.flush()
     for number in range(3):
-        await door.path("home", str(number), "").publish([b"1234"])
+        (await opened(door, str(number))).publish([b"1234"])
     with pytest.raises(BackplaneError, match="3 bytes of it would wait"):
-        await door.path("home", "4", "").publish([b"123"])
+        (await opened(door, "4")).publish([b"123"])
 
 
 class SlowTunnel(FakeTunnel):
@@ -111,7 +119,7 @@ class SlowTunnel(FakeTunnel):
     turns = 0
     seen: tuple[int, ...] = ()
 
-    async def hear(self, message: bytes) -> None:
+    def hear(self, message: bytes) -> None:
         """See `PathUser`."""
         self.seen = (*self.seen, self.turns)
         until_s = asyncio.get_running_loop().time() + 2 * joined_module.TURN_S

@@ -39,23 +39,28 @@ async def next_of(port: DoorPort, kind: type[ToPublisher]) -> ToPublisher:
     return message
 
 
+async def handle(cluster: SmallCluster, port: DoorPort, data: bytes) -> None:
+    """Handle a publisher's message, as its stream's reader does."""
+    if (taking := take(cluster.relays["a"], port, EVERYBODY, data)) is not None:
+        await taking
+
+
 async def flood(cluster: SmallCluster, port: DoorPort, device_id: str, *, hello: bool) -> None:
     """Send far more to a device than its relay granted."""
-    relay = cluster.relays["a"]
     try:
         if hello:
-            await take(relay, port, EVERYBODY, data_of(PublisherHello("flood", 1, "test")))
+            await handle(cluster, port, data_of(PublisherHello("flood", 1, "test")))
         opening = PublishOpen(ConversationOpen("flood", AudioFormat(Codec.OPUS)), (device_id,))
-        await take(relay, port, EVERYBODY, data_of(opening))
+        await handle(cluster, port, data_of(opening))
         await next_of(port, Opened)
         for number in range(FLOOD):
             await asyncio.sleep(0)  # as gRPC does before each message
-            await take(relay, port, EVERYBODY, sound(number))
-            await take(relay, port, EVERYBODY, data_of(Ping(number + 1, 0)))
+            await handle(cluster, port, sound(number))
+            await handle(cluster, port, data_of(Ping(number + 1, 0)))
         await next_of(port, Pong)
         assert not port.ended
     finally:
-        await port.close_passages()
+        port.close_passages()
         port.close()
 
 

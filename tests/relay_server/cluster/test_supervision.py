@@ -104,18 +104,20 @@ async def test_an_error_with_one_relay_ends_only_the_tunnels_to_it(caplog: pytes
 
     await listener.subscribe("test.joined.other", note)
     concerned, idle, other = FakeTunnel(), FakeTunnel(), FakeTunnel()
-    for relay, tunnel_id, tunnel in (("home", "1", concerned), ("home", "2", idle), ("other", "3", other)):
-        await joined.path(relay, tunnel_id, "").open(tunnel)
+    tunnels = (("home", concerned), ("home", idle), ("other", other))
+    paths = {tunnel: joined.path(relay, str(number), "") for number, (relay, tunnel) in enumerate(tunnels)}
+    for tunnel, path in paths.items():
+        await path.open(tunnel)
     task = asyncio.create_task(joined.run())
     async with asyncio.timeout(10):
         for number in range(2):
-            await joined.path("home", "1", "").publish([b"lost"])
-            await joined.path("other", "3", "").publish([b"%d" % number])
+            paths[concerned].publish([b"lost"])
+            paths[other].publish([b"%d" % number])
             assert (await heard.get()).endswith(b"%d" % number)
     assert not task.done()
     assert concerned.cuts == ["messages could not be sent; it is logged there"] * 2
     assert idle.cuts == other.cuts == []
-    assert logged(caplog) == ["messages to relay home could not be sent"] * 2
+    assert logged(caplog) == ["messages on test.joined.home could not be sent"] * 2
     task.cancel()
 
 
@@ -183,7 +185,7 @@ async def test_a_home_that_cannot_write_ends_the_tunnel(caplog: pytest.LogCaptur
 
     monkeypatch.setattr(homes, "encode", fail)
     passage.say(Ping(1, 0), b"")
-    await passage.flush()
+    passage.flush()
     async with asyncio.timeout(10):
         fault = await user.ended.get()
     assert fault is not None

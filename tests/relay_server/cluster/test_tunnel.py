@@ -17,10 +17,10 @@ class FakePath:
     async def open(self, user: PathUser) -> None:
         """See `TunnelPath`."""
 
-    async def publish(self, messages: Sequence[bytes], *, last: bool = False) -> None:
+    def publish(self, messages: Sequence[bytes]) -> None:
         """See `TunnelPath`."""
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """See `TunnelPath`."""
 
 
@@ -32,28 +32,28 @@ class Watched:
         self.faults: list[Fault | None] = []
         self.tunnel = Tunnel(FakePath(), take=self._take, ended=self.faults.append, now_us=lambda: self.now_us)
 
-    async def _take(self, record: TunnelRecord) -> None:
+    def _take(self, record: TunnelRecord) -> None:
         del record
 
 
-async def test_a_silent_end_is_gone() -> None:
+def test_a_silent_end_is_gone() -> None:
     """The tunnel ends as MOVED."""
     watched = Watched()
     watched.now_us += SILENCE_US
-    await watched.tunnel.tick()
+    watched.tunnel.tick()
     assert watched.faults == []
     watched.now_us += 1
-    await watched.tunnel.tick()
+    watched.tunnel.tick()
     assert [fault.reason for fault in watched.faults if fault is not None] == [Reason.MOVED]
 
 
-async def test_time_in_which_nothing_could_be_heard_is_no_silence() -> None:
+def test_time_in_which_nothing_could_be_heard_is_no_silence() -> None:
     """A relay that was busy for seconds has messages of others waiting: it does not end all tunnels. It never counts ahead."""
     watched = Watched()
     watched.now_us += 3 * SILENCE_US
-    await watched.tunnel.tick(busy_us=2 * SILENCE_US)
-    await watched.tunnel.tick(busy_us=9 * SILENCE_US)
+    watched.tunnel.tick(busy_us=2 * SILENCE_US)
+    watched.tunnel.tick(busy_us=9 * SILENCE_US)
     assert watched.faults == []
     watched.now_us += SILENCE_US + 1
-    await watched.tunnel.tick()
+    watched.tunnel.tick()
     assert len(watched.faults) == 1

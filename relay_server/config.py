@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from avatar_relay import setting_types as takes
-from avatar_relay.addresses import is_loopback, split_address
+from avatar_relay.addresses import is_loopback, is_wildcard, split_address
 from avatar_relay.errors import ConfigError
 from avatar_relay.ids import ID_RULE, is_valid_id
 from avatar_relay.limits import (
@@ -188,6 +188,12 @@ class RelayConfig:
         takes.text("HOST:PORT"),
         "this relay's address as in the lists of devices, which a relay that drains sends to it; empty: that of listen",
     )
+    cluster_listen: str = setting(
+        "",
+        takes.text("HOST:PORT"),
+        "an address of this machine at which other relays connect, so that payloads need not go through NATS; port 0 takes a free one; "
+        "empty: they go through NATS",
+    )
     cluster_secret_file: Path | None = setting(
         None, takes.path(), "file with a secret of at least 32 bytes, the same at all relays of the cluster"
     )
@@ -211,7 +217,7 @@ class RelayConfig:
     siblings: str = ""
     """Common name prefix of all workers of this relay's supervisor; empty without one. Not a setting."""
     sockets: Path | None = None
-    """A folder of the supervisor, for sockets between its workers; None without one. Not a setting."""
+    """A folder of the supervisor, for links between its workers; None without one. Not a setting."""
 
     def __post_init__(self) -> None:
         self._check_access()
@@ -268,3 +274,17 @@ class RelayConfig:
                 text = "in plaintext" if self.tls_cert_file is None else "without credentials"
                 hint = "set tls_cert_file, tls_key_file and access_file, use 127.0.0.1, or allow it by insecure_listen"
                 raise ConfigError(f"{name}: {address} can be reached by others {text}; {hint}")
+        self._check_cluster_listen()
+
+    def _check_cluster_listen(self) -> None:
+        address = self.cluster_listen
+        if not address:
+            return
+        host, _ = split_address(address, "cluster_listen", port_zero=True)
+        if is_wildcard(host):
+            raise ConfigError(f"cluster_listen: other relays cannot connect to {address}; name an address of this machine")
+        if not self.cluster_nats:
+            raise ConfigError("cluster_listen: needs cluster_nats, by which relays find each other")
+        if not is_loopback(host) and self.tls_cert_file is None and not self.insecure_listen:
+            hint = "set tls_cert_file and tls_key_file, or allow it by insecure_listen"
+            raise ConfigError(f"cluster_listen: {address} can be reached by others in plaintext; {hint}")

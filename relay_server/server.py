@@ -84,10 +84,11 @@ def cluster_of(relay: Relay) -> Cluster | None:
     if not relay.config.cluster_nats:
         return None
     from relay_server.cluster.cluster import Cluster
-    from relay_server.cluster.joining import backplane_of, names_of
+    from relay_server.cluster.joining import backplane_of, links_of, names_of
 
     names = names_of(relay.config, socket.gethostname(), os.urandom(2))
-    return Cluster(relay, backplane_of(relay.config, names), names, now_us=boot_time_us, random_bytes=os.urandom)
+    links = links_of(relay.config, names, os.urandom, boot_time_us)
+    return Cluster(relay, backplane_of(relay.config, names), names, links=links, now_us=boot_time_us, random_bytes=os.urandom)
 
 
 class RelayServer:

@@ -62,9 +62,10 @@ async def more_payloads(device: SimulatedDevice, count: int, within_s: float) ->
             await asyncio.sleep(0.02)
 
 
-async def test_a_publisher_reaches_a_device_of_another_relay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_links", [False, True])
+async def test_a_publisher_reaches_a_device_of_another_relay(tmp_path: Path, with_links: bool) -> None:
     """Payloads, ends and interrupts are forwarded to its home; the device's events come back."""
-    async with asyncio.timeout(100), RelayCluster(tmp_path) as cluster:
+    async with asyncio.timeout(100), RelayCluster(tmp_path, with_links=with_links) as cluster:
         door, home = await cluster.start("door"), await cluster.start("home")
         with History() as history:
             device = SimulatedDevice("lobby", home, history, random.Random(1))
@@ -84,10 +85,11 @@ async def test_a_publisher_reaches_a_device_of_another_relay(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("with_links", [False, True])
 @pytest.mark.parametrize("victim", ["door", "home"])
-async def test_a_relay_that_is_killed_costs_nothing(tmp_path: Path, victim: str) -> None:
+async def test_a_relay_that_is_killed_costs_nothing(tmp_path: Path, victim: str, with_links: bool) -> None:
     """kill −9 during conversations: device or publisher moves to another relay, and each payload arrives once."""
-    async with asyncio.timeout(100), RelayCluster(tmp_path) as cluster:
+    async with asyncio.timeout(100), RelayCluster(tmp_path, with_links=with_links) as cluster:
         addresses = {name: await cluster.start(name) for name in ("door", "home", "other")}
         with History() as history:
             device = SimulatedDevice("lobby", addresses["home"], history, InOrder(1), others=(addresses["other"],))

@@ -66,6 +66,9 @@ ADAPTERS = frozenset(
         # adapters: NATS, and code that waits for other relays
         "relay_server.backplane",
         "relay_server.cluster",
+        "relay_server.links.links",
+        "relay_server.links.socket_link",
+        "relay_server.links.socket_links",
         "relay_server.service",
         "relay_server.connections",
         # adapters: child processes, and their shared address

@@ -21,6 +21,7 @@ from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import HERE, PassageUser
 from relay_server.connections.relay import Relay
 from relay_server.connections.timers import until_next
+from relay_server.links.links import Links
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Cluster:
         backplane: Backplane,
         names: ClusterNames,
         *,
+        links: Links,
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         tunnel_version: int = TUNNEL_VERSION,
@@ -54,7 +56,8 @@ class Cluster:
         self.random_bytes = random_bytes
         self.directory = DeviceDirectory(relay, backplane, names, now_us, self._attached_at)
         self._joined = JoinedTunnels(backplane, names, tunnel_version)
-        self._homes = Homes(relay, self._joined, now_us)
+        self._links = links
+        self._homes = Homes(relay, self._joined, links, now_us)
         self._passages: set[DoorPassage] = set()
         self._operators: Take | None = None
         self._drains = False
@@ -71,9 +74,11 @@ class Cluster:
         self._relay.watchers.add(DirectoryWatcher(self.directory))
         await self.directory.open()
         await self._joined.open()
+        await self._links.start()
         await self._homes.open()
         await self.backplane.subscribe(self.names.publishers(self.names.relay), self._on_publisher)
         await self.backplane.subscribe(self.names.address(self.names.relay), self._on_address)
+        await self.backplane.subscribe(self.names.link(self.names.relay), self._on_link)
         if self._operators is not None:
             await self.backplane.subscribe(self.names.admin(self.names.relay), self._operators)
 
@@ -99,6 +104,7 @@ class Cluster:
             tunnel.cut(f"relay {self.names.relay} leaves")
         with suppress(BackplaneError):
             await self.directory.leave()
+        await self._links.stop()
         await self._joined.flush()
         await self.backplane.stop()
 
@@ -157,7 +163,10 @@ class Cluster:
 
     async def open_passage(self, home: str, port: PassageUser, hello: PublisherHello | None) -> tuple[DoorPassage, tuple[Taken, ...]]:
         """See `Ways`."""
-        passage = DoorPassage(self._joined, home, port, self.random_bytes(12).hex(), self._now_us)
+        link = None
+        if hello is not None:  # without one (typed by hand), a home may stop reading, which must not stop other tunnels
+            link = await self._links.to(home, lambda: self.backplane.request(self.names.link(home), self.names.relay.encode(), ASK_S))
+        passage = DoorPassage(self._joined, home, port, self.random_bytes(12).hex(), self._now_us, link)
         taken = await passage.open(hello)
         self._passages.add(passage)
         return passage, taken
@@ -205,6 +214,10 @@ class Cluster:
         with suppress(BackplaneError):
             await self.backplane.publish(message.reply, b"" if self._drains else self._address.encode())
 
+    async def _on_link(self, message: BackplaneMessage) -> None:
+        with suppress(BackplaneError):
+            await self.backplane.publish(message.reply, self._links.offer(message.data.decode(errors="replace")))
+
     async def _tick(self) -> None:
         busy_us = 0
         while True:
@@ -213,12 +226,13 @@ class Cluster:
             self._passages = {passage for passage in self._passages if not passage.tunnel.is_over}
             with suppress(BackplaneError):  # the lost connection was reported already
                 await self.directory.tick()
+            self._links.tick(busy_us)
             for tunnel in self._tunnels():
                 tunnel.tick(busy_us)
             wait_s = until_next(TICK_S)
             due_us = self._now_us() + round(wait_s * 1e6)
             await asyncio.sleep(wait_s)
-            busy_us = max(self._now_us() - due_us, self._joined.busy_us())
+            busy_us = max(self._now_us() - due_us, self._joined.busy_us() + self._links.busy_us())
 
     def _tunnels(self) -> list[Tunnel]:
         return [passage.tunnel for passage in self._passages] + self._homes.tunnels()

@@ -18,12 +18,13 @@ from relay_server.access.caller import EVERYBODY
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
 from relay_server.cluster.acknowledgements import may_wait, merged
 from relay_server.cluster.frames import JOINED_VERSION, OLDEST_VERSION, RecordKind, TunnelBrokenError, TunnelRecord
-from relay_server.cluster.joined import JoinedPath, JoinedTunnels, OwnSubjects
+from relay_server.cluster.joined import JoinedTunnels, OwnSubjects
 from relay_server.cluster.passages import TAKEN
-from relay_server.cluster.paths import TunnelPath
+from relay_server.cluster.paths import LinkPath, TunnelPath
 from relay_server.cluster.send_window import size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.connections.relay import Relay
+from relay_server.links.links import Links
 from relay_server.service.publisher import admitted, encode, live_media_of, requests_in
 
 logger = logging.getLogger(__name__)
@@ -36,14 +37,17 @@ MAX_KEPT_BYTES = 8 << 20
 class HomeEnd:
     """The home's end of a tunnel: a publisher's port, fed from the tunnel."""
 
-    def __init__(self, relay: Relay, joined: JoinedTunnels, path: TunnelPath, owner: str, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, relay: Relay, joined: JoinedTunnels, path: TunnelPath, owner: str, now_us: Callable[[], int], *, may_wait: bool
+    ) -> None:
+        """`may_wait`: it may be a publisher without hello, which must wait for room at a device."""
         self._relay = relay
         self._joined = joined
         self._port = relay.connect_publisher(owner)
-        self._may_wait = not isinstance(path, JoinedPath)
-        """It may be a publisher without hello, which must wait for room at a device. The tunnel must hear heartbeats meanwhile."""
-        self.tunnel = Tunnel(path, take=self._keep if self._may_wait else self._take, ended=self._ended, now_us=now_us)
+        self._may_wait = may_wait
+        self.tunnel = Tunnel(path, take=self._keep if may_wait else self._take, ended=self._ended, now_us=now_us)
         self._kept: deque[TunnelRecord] = deque()
+        """Records of a publisher that may wait; the tunnel must hear heartbeats meanwhile."""
         self._kept_bytes = 0
         self._arrived = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -171,8 +175,9 @@ class HomeEnd:
 class Homes:
     """Accepts the tunnels of other relays' doors."""
 
-    def __init__(self, relay: Relay, joined: JoinedTunnels, now_us: Callable[[], int]) -> None:
+    def __init__(self, relay: Relay, joined: JoinedTunnels, links: Links, now_us: Callable[[], int]) -> None:
         self._relay = relay
+        self._links = links
         self._joined = joined
         self._backplane, self._names = joined.backplane, joined.names
         self._now_us = now_us
@@ -209,14 +214,23 @@ class Homes:
         if version is None:
             theirs = str(asked.get("version"))[:16]
             return f"relay {self._names.relay} speaks version {newest} of the tunnel, and relay {door} version {theirs}"
-        owner = str(asked.get("owner"))
-        path: TunnelPath = self._joined.path(door, tunnel_id, owner)
-        if version < JOINED_VERSION:
-            path = OwnSubjects(self._joined, owner, listen=self._names.up(tunnel_id), speak=self._names.down(tunnel_id))
-        end = HomeEnd(self._relay, self._joined, path, owner, self._now_us)
+        owner, is_linked = str(asked.get("owner")), "link" in asked
+        path = self._path(version, door, tunnel_id, owner, str(asked["link"]) if is_linked else None)
+        if path is None:
+            return f"relay {self._names.relay} has lost the connection with relay {door}"
+        end = HomeEnd(self._relay, self._joined, path, owner, self._now_us, may_wait=version < JOINED_VERSION and not is_linked)
         await end.open()
         self._ends.add(end)
         return f"{TAKEN.decode()}{version}"
+
+    def _path(self, version: int, door: str, tunnel_id: str, owner: str, link_id: str | None) -> TunnelPath | None:
+        """The path of an accepted tunnel; None if its link is gone."""
+        if link_id is not None:
+            link = self._links.accepted(link_id)
+            return None if link is None else LinkPath(link, tunnel_id)
+        if version < JOINED_VERSION:
+            return OwnSubjects(self._joined, owner, listen=self._names.up(tunnel_id), speak=self._names.down(tunnel_id))
+        return self._joined.path(door, tunnel_id, owner)
 
 
 def spoken_version(newest: object, oldest: object, newest_here: int) -> int | None:

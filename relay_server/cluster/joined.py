@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Subscription
 from relay_server.cluster.frames import TunnelBrokenError, join, parts_in
 from relay_server.cluster.names import ClusterNames
-from relay_server.cluster.paths import PathUser
 from relay_server.cluster.send_window import SentBytes
+from relay_server.links.links import TunnelEnd
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class JoinedTunnels:
         self.backplane = backplane
         self.names = names
         self.tunnel_version = tunnel_version
-        self._users: dict[str, PathUser] = {}
+        self._users: dict[str, TunnelEnd] = {}
         self._sent = WeakValueDictionary[tuple[str, str], SentBytes]()
         self._waiting: dict[str, list[_Entry]] = {}
         """Unsent messages of each subject."""
         self._waiting_bytes = 0
-        self._shares = Counter[str | PathUser]()
+        self._shares = Counter[str | TunnelEnd]()
         """The waiting bytes of each identity, or tunnel if there are no identities."""
         self._busy_s = 0.0
         self._due = asyncio.Event()
@@ -91,7 +91,7 @@ class JoinedTunnels:
         busy_s, self._busy_s = self._busy_s, 0.0
         return round(busy_s * 1e6)
 
-    def listen(self, tunnel_id: str, user: PathUser) -> None:
+    def listen(self, tunnel_id: str, user: TunnelEnd) -> None:
         """`user` hears the messages of a tunnel."""
         self._users[tunnel_id] = user
 
@@ -99,7 +99,7 @@ class JoinedTunnels:
         """Ignore further messages of a tunnel."""
         self._users.pop(tunnel_id, None)
 
-    def add(self, subject: str, user: PathUser, owner: str, messages: Sequence[bytes], *, tunnel_id: str = "") -> None:
+    def add(self, subject: str, user: TunnelEnd, owner: str, messages: Sequence[bytes], *, tunnel_id: str = "") -> None:
         """Send messages of a tunnel; with a `tunnel_id` they are joined. Raises `BackplaneError` if there is no connection, or too much
         waits."""
         if not self.backplane.connected:
@@ -155,9 +155,9 @@ class JoinedPath:
         self._subject = joined.names.joined(relay)
         self._tunnel_id = tunnel_id
         self._owner = owner
-        self._user: PathUser | None = None
+        self._user: TunnelEnd | None = None
 
-    async def open(self, user: PathUser) -> None:
+    async def open(self, user: TunnelEnd) -> None:
         """See `TunnelPath`."""
         self._user = user
         self._joined.listen(self._tunnel_id, user)
@@ -180,10 +180,10 @@ class OwnSubjects:
         self._owner = owner
         self._listen = listen
         self._speak = speak
-        self._user: PathUser | None = None
+        self._user: TunnelEnd | None = None
         self._subscription: Subscription | None = None
 
-    async def open(self, user: PathUser) -> None:
+    async def open(self, user: TunnelEnd) -> None:
         """See `TunnelPath`."""
 
         async def take(message: BackplaneMessage) -> None:
@@ -205,7 +205,7 @@ class OwnSubjects:
             self._subscription = None
 
 
-_Entry = tuple[PathUser, str, bytes]
+_Entry = tuple[TunnelEnd, str, bytes]
 """A tunnel, its id if its messages are joined, and a message."""
 
 

@@ -8,11 +8,12 @@ import re
 import ssl
 from collections.abc import Callable
 
+from avatar_relay.addresses import split_address
 from avatar_relay.errors import ConfigError
 from relay_server.backplane.backplane import Backplane
-from relay_server.backplane.worker_sockets import WorkerSockets
 from relay_server.cluster.names import ClusterNames
 from relay_server.config import RelayConfig
+from relay_server.links.socket_links import LinkSettings, SocketLinks, socket_path
 
 MIN_SECRET_BYTES = 32
 
@@ -47,8 +48,23 @@ def backplane_of(config: RelayConfig, names: ClusterNames) -> Backplane:
         from relay_server.backplane.nats_core import NatsBackplane
     except ModuleNotFoundError as error:
         raise ConfigError(f"cluster_nats: {error.name} is not installed; pip install 'avatar-relay[relay,cluster]' brings it") from error
-    backplane = NatsBackplane(config.cluster_nats, f"{config.cluster_name}/{names.relay}", _tls(config))
-    return backplane if config.sockets is None else WorkerSockets(backplane, names.joined(config.siblings), config.sockets)
+    return NatsBackplane(config.cluster_nats, f"{config.cluster_name}/{names.relay}", _tls(config))
+
+
+def links_of(config: RelayConfig, names: ClusterNames, random_bytes: Callable[[int], bytes], now_us: Callable[[], int]) -> SocketLinks:
+    """The links of a relay, which may have no address of its own. Raises `ConfigError`."""
+    listen, folder, certificate = config.cluster_listen, config.sockets, None
+    if config.tls_cert_file is not None and config.tls_key_file is not None:
+        certificate = config.tls_cert_file, config.tls_key_file
+    settings = LinkSettings(
+        _read_secret(config),
+        names.relay,
+        address=split_address(listen, "cluster_listen", port_zero=True) if listen else None,
+        certificate=certificate,
+        socket=None if folder is None else socket_path(folder, names.relay.removeprefix(config.siblings)),
+        siblings=config.siblings,
+    )
+    return SocketLinks(settings, random_bytes, now_us)
 
 
 def _tls(config: RelayConfig) -> ssl.SSLContext | None:

@@ -49,6 +49,10 @@ class ClusterNames:
         """Questions to a relay for the address at which it accepts devices now."""
         return f"{self.prefix}.address.{relay.replace('.', '~')}"
 
+    def link(self, relay: str) -> str:
+        """Questions to a relay for the address at which it accepts links."""
+        return f"{self.prefix}.link.{relay.replace('.', '~')}"
+
     def watch(self, number: str) -> str:
         """Events for a relay whose caller watches."""
         return f"{self.prefix}.watch.{number}"

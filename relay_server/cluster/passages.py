@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from avatar_relay import wire
 from avatar_relay.messages import (
@@ -23,9 +23,11 @@ from avatar_relay.v1 import publisher_service_pb2 as pb
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.frames import OLDEST_VERSION, RecordKind, TunnelRecord
 from relay_server.cluster.joined import JoinedTunnels, OwnSubjects
+from relay_server.cluster.paths import LinkPath, TunnelPath
 from relay_server.cluster.send_window import SendWindow, size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import PassageUser
+from relay_server.links.links import Link
 
 OPEN_S = 0.5
 """How long a home may take to accept a tunnel, and again to answer hello."""
@@ -37,7 +39,11 @@ _PING = TunnelRecord(RecordKind.REQUEST, wire.publish_request_to_wire(Ping(0, 0)
 class DoorPassage:
     """The door's end of a tunnel, for one publisher's stream."""
 
-    def __init__(self, joined: JoinedTunnels, home: str, port: PassageUser, tunnel_id: str, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, joined: JoinedTunnels, home: str, port: PassageUser, tunnel_id: str, now_us: Callable[[], int], link: Link | None
+    ) -> None:
+        """`link`: carries the tunnel; without one, the backplane does."""
+        self._link = link
         self._joined = joined
         self.home = home
         self.devices: set[str] = set()
@@ -49,13 +55,17 @@ class DoorPassage:
         self._window = SendWindow(joined.sent_bytes(home, port.owner))
         self._welcome: asyncio.Future[tuple[Taken, ...]] = asyncio.get_running_loop().create_future()
         up, down = joined.names.up(tunnel_id), joined.names.down(tunnel_id)
-        path = OwnSubjects(joined, port.owner, listen=down, speak=up)
+        path: TunnelPath = OwnSubjects(joined, port.owner, listen=down, speak=up) if link is None else LinkPath(link, tunnel_id)
         self.tunnel = Tunnel(path, take=self._take, ended=self._ended, now_us=now_us)
 
     async def open(self, hello: PublisherHello | None) -> tuple[Taken, ...]:
         """Open the tunnel; return the cursors of the publisher's conversations at the home. Raises `BackplaneError`."""
         try:
-            await self._open_tunnel(may_join=hello is not None)
+            if self._link is None:
+                await self._open_tunnel(may_join=hello is not None)
+            else:
+                await self.tunnel.open()
+                await self._ask_home(self._joined.tunnel_version, {"link": self._link.link_id})
             if hello is None:
                 self._welcome.set_result(())
                 return ()
@@ -66,6 +76,8 @@ class DoorPassage:
                 return await self._welcome
         except TimeoutError:
             self.close()
+            if self._link is not None:
+                self._link.end("a tunnel was not answered in time")
             raise BackplaneError(f"relay {self.home} did not answer in time") from None
         except (BackplaneError, asyncio.CancelledError):
             self.close()
@@ -73,23 +85,28 @@ class DoorPassage:
 
     async def _open_tunnel(self, *, may_join: bool) -> None:
         """`may_join` False: a home may stop reading from a publisher without hello (typed by hand), which must not stop other tunnels."""
-        joined = self._joined
-        versions = {"version": joined.tunnel_version if may_join else OLDEST_VERSION, "oldest": OLDEST_VERSION}
-        asked = {**versions, "tunnel": self._tunnel_id, "door": joined.names.relay, "owner": self._port.owner}
         await self.tunnel.open()
-        path = joined.path(self.home, self._tunnel_id, self._port.owner)
+        path = self._joined.path(self.home, self._tunnel_id, self._port.owner)
         await path.open(self.tunnel)  # a home that joins may speak before its answer arrives
         is_joined = False
         try:
-            answer = await joined.backplane.request(joined.names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
-            if not answer.startswith(TAKEN):
-                raise BackplaneError(answer.decode(errors="replace"))
+            answer = await self._ask_home(self._joined.tunnel_version if may_join else OLDEST_VERSION, {})
             is_joined = answer != TAKEN + b"%d" % OLDEST_VERSION and not self.tunnel.is_over
         finally:
             if not is_joined:
                 path.close()
         if is_joined:
             self.tunnel.take_path(path)
+
+    async def _ask_home(self, version: int, more: Mapping[str, str]) -> bytes:
+        """Ask the home to accept the tunnel. Raises `BackplaneError`, also if it refuses."""
+        joined = self._joined
+        asked = {"version": version, "oldest": OLDEST_VERSION, "tunnel": self._tunnel_id, "door": joined.names.relay}
+        asked |= {"owner": self._port.owner, **more}
+        answer = await joined.backplane.request(joined.names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
+        if not answer.startswith(TAKEN):
+            raise BackplaneError(answer.decode(errors="replace"))
+        return answer
 
     def say(self, message: AtRelay, data: bytes) -> None:
         """See `Passage`."""

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-
-class PathUser(Protocol):
-    """A tunnel, as its path sees it."""
-
-    def hear(self, message: bytes) -> Awaitable[None] | None:
-        """Handle a message of the other end; returns what must be awaited before the next one. Raises nothing."""
-        ...
-
-    def cut(self, why: str) -> None:
-        """A message could not be sent."""
-        ...
+from relay_server.links.links import Link, TunnelEnd
 
 
 class TunnelPath(Protocol):
     """The path of one end's messages. Messages keep their order, but may be lost."""
 
-    async def open(self, user: PathUser) -> None:
+    async def open(self, user: TunnelEnd) -> None:
         """Listen. Raises `BackplaneError`."""
         ...
 
@@ -33,3 +23,23 @@ class TunnelPath(Protocol):
     def close(self) -> None:
         """Listen no more; what was published before is still sent. Idempotent."""
         ...
+
+
+class LinkPath:
+    """The path of a tunnel's messages over a link."""
+
+    def __init__(self, link: Link, tunnel_id: str) -> None:
+        self._link = link
+        self._tunnel_id = tunnel_id
+
+    async def open(self, user: TunnelEnd) -> None:
+        """See `TunnelPath`."""
+        self._link.listen(self._tunnel_id, user)
+
+    def publish(self, messages: Sequence[bytes]) -> None:
+        """See `TunnelPath`."""
+        self._link.send(self._tunnel_id, messages)
+
+    def close(self) -> None:
+        """See `TunnelPath`."""
+        self._link.forget(self._tunnel_id)

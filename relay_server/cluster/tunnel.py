@@ -93,7 +93,7 @@ class Tunnel:
         self._over(fault)
 
     def hear(self, message: bytes) -> Awaitable[None] | None:
-        """See `PathUser`."""
+        """See `TunnelEnd`."""
         if self.is_over:
             return None
         self._heard_us = self._now_us()

@@ -28,7 +28,7 @@ class Assignment:
     """The common prefix of the names of this supervisor's workers, and of no others."""
     cluster_secret_file: str
     sockets: str = ""
-    """A folder for sockets between workers, which only this user can enter; empty: there is none, as with a supervisor that was started
+    """A folder for links between workers, which only this user can enter; empty: there is none, as with a supervisor that was started
     by an earlier version."""
 
     def encode(self) -> bytes:
@@ -47,6 +47,7 @@ class Assignment:
             cluster_nats=tuple(self.cluster_nats),
             cluster_relay=self.cluster_relay,
             cluster_secret_file=Path(self.cluster_secret_file),
+            cluster_listen=_next_port(config.cluster_listen, self.number - 1),
             announce=config.announce if self.number == 1 else "off",
             port_file=None,
         )
@@ -55,3 +56,9 @@ class Assignment:
 def decode_assignment(data: bytes) -> Assignment:
     """Parse the output of `encode`. Raises `ValueError` or `TypeError` for anything else."""
     return Assignment(**json.loads(data))
+
+
+def _next_port(address: str, number: int) -> str:
+    """The same address with a port that is higher by `number`; port 0 remains."""
+    host, _, port = address.rpartition(":")
+    return f"{host}:{int(port) + number}" if port not in ("", "0") else address

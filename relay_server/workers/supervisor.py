@@ -23,8 +23,8 @@ from pathlib import Path
 from avatar_relay.command import EXIT_START_FAILED
 from avatar_relay.errors import ConfigError
 from avatar_relay.service_manager import Heart, ServiceManager
-from relay_server.backplane.worker_sockets import socket_path
 from relay_server.config import ADMIN_OFF, RelayConfig
+from relay_server.links.socket_links import socket_path
 from relay_server.workers.assignment import Assignment
 from relay_server.workers.child import ChildProcess, ended_how
 from relay_server.workers.nats_child import NatsChild

@@ -1,13 +1,14 @@
 """The cost of a payload if publisher and device are at different relays: CPU of relays and NATS, and additional latency.
 
     scripts/bench/cluster --sessions 10 --seconds 20 --rounds 3
+    scripts/bench/cluster --nats
 
 Rounds alternate: all publishers and devices at one relay without a cluster (local), and publishers at one relay, devices at another one
-(cross). With `--workers N` all connect to one address shared by N workers, at random (cross), and a third kind has N relays without a
-cluster, each with its part of the pairs (apart): what is left if nothing crosses. Each session is a publisher with its own stream
-(`--joined`: one publisher for all) that sends 40 payloads of each kind per second to its own device. CPU is the kernel's count for the
-programs. Latency is measured from the call of the library to reception by the device; it includes this program's own time, equally in all
-rounds.
+(cross), which have direct connections, unless `--nats` is set. With `--workers N` all connect to one address shared by N workers, at random
+(cross), and a third kind has N relays without a cluster, each with its part of the pairs (apart): what is left if nothing crosses. Each
+session is a publisher with its own stream (`--joined`: one publisher for all) that sends 40 payloads of each kind per second to its own
+device. CPU is the kernel's count for the programs. Latency is measured from the call of the library to reception by the device; it includes
+this program's own time, equally in all rounds.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _cross(options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    async with RelayCluster(folder) as cluster:
+    async with RelayCluster(folder, with_links=not options.nats) as cluster:
         door, home = await cluster.start("door"), await cluster.start("home")
         return await measure(options, [door], [home], [cluster.relays["door"].pid, cluster.relays["home"].pid, cluster.nats[0].pid])
 
@@ -152,6 +153,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each kind (default 3)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="compare one relay with so many workers")
     parser.add_argument("--joined", action="store_true", help="one publisher for all devices")
+    parser.add_argument("--nats", action="store_true", help="relays have no direct connections: all goes through NATS")
     add_out_folder(parser, "bench-cluster")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

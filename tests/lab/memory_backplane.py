@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage, NobodyError, Take, take_message
 
@@ -23,6 +24,8 @@ class MemoryBus:
         self.vanished = 0
         self.limit_bytes: int | None = None
         """Limit of a subscription's unhandled messages; what exceeds it is lost, as with NATS."""
+        self.links: dict[str, Any] = {}
+        """The `MemoryLinks` of each relay."""
         self._nodes: dict[str, MemoryBackplane] = {}
         self._apart: frozenset[str] = frozenset()
 
@@ -52,9 +55,13 @@ class MemoryBus:
             for node in nodes:
                 node.regain()
 
+    def are_apart(self, one: str, other: str) -> bool:
+        """Whether a partition separates two relays."""
+        return (one in self._apart) != (other in self._apart)
+
     def listeners(self, sender: str, subject: str) -> list[MemorySubscription]:
         """Subscriptions that receive what `sender` publishes on `subject`."""
-        nodes = [node for node in self._nodes.values() if node.connected and (sender in self._apart) == (node.name in self._apart)]
+        nodes = [node for node in self._nodes.values() if node.connected and not self.are_apart(sender, node.name)]
         return [one for node in nodes for one in node.subscriptions if _matches(one.subject, subject)]
 
     def send(self, sender: str, message: BackplaneMessage) -> int:
@@ -102,7 +109,7 @@ class MemoryBackplane:
         self.name = name
         self.connected = False
         self.subscriptions: set[MemorySubscription] = set()
-        self._bus = bus
+        self.bus = bus
         self._numbers = defaultdict[str, int](int)
 
     async def start(self, lost: Callable[[], None], regained: Callable[[], None]) -> None:
@@ -112,7 +119,7 @@ class MemoryBackplane:
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """See `Backplane`."""
         self._check()
-        self._bus.send(self.name, BackplaneMessage(subject, bytes(data), reply))
+        self.bus.send(self.name, BackplaneMessage(subject, bytes(data), reply))
 
     async def subscribe(self, subject: str, take: Take) -> MemorySubscription:
         """See `Backplane`."""
@@ -133,7 +140,7 @@ class MemoryBackplane:
 
         subscription = await self.subscribe(inbox, take)
         try:
-            if not self._bus.send(self.name, BackplaneMessage(subject, bytes(data), inbox)):
+            if not self.bus.send(self.name, BackplaneMessage(subject, bytes(data), inbox)):
                 raise NobodyError(f"nobody listens to {subject}")
             async with asyncio.timeout(within_s):
                 return await answer

@@ -32,10 +32,11 @@ async def nats_server(folder: Path, port: int, routes: Sequence[int] = ()) -> As
 class RelayCluster:
     """Relays by name. Leaving the `with` block stops all processes."""
 
-    def __init__(self, folder: Path, *arguments: str, nats_servers: int = 1, with_lines: bool = False) -> None:
-        """`arguments` are passed to each relay. `with_lines` puts a proxy between each relay and each NATS server."""
+    def __init__(self, folder: Path, *arguments: str, nats_servers: int = 1, with_lines: bool = False, with_links: bool = False) -> None:
+        """`arguments` are passed to each relay. `with_lines` puts a proxy between each relay and each NATS server; `with_links` has relays
+        send payloads to each other directly."""
         self._folder = folder
-        self._arguments = arguments
+        self._arguments = (*arguments, "--cluster-listen", "127.0.0.1:0") if with_links else arguments
         self._stack = AsyncExitStack()
         self._starts = 0
         self._nats_ports = [free_port() for _ in range(nats_servers)]

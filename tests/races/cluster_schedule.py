@@ -63,6 +63,9 @@ _ACTS = {
     "lose": 1,
 }
 
+LINKED_SHARE = 0.75
+"""Relays that have links. Between two of them, tunnels do not go through the backplane."""
+
 
 class ClusterSchedule:
     """One schedule."""
@@ -72,6 +75,7 @@ class ClusterSchedule:
         self.chance = random.Random(seed)
         self.numbers = itertools.count(1)
         self._versions = random.Random(seed)
+        self._links = random.Random(f"links {seed}")
         self.bus = MemoryBus(seed)
         self.bus.delay_s = (0.0, self.chance.choice((0.0, 0.002, 0.02)))
         self.nodes: dict[str, Node] = {}
@@ -208,13 +212,16 @@ class ClusterSchedule:
         with self.bus.cut_off(name):
             await asyncio.sleep(seconds)
 
-    async def _lose(self, _name: str, seconds: float) -> None:
+    async def _lose(self, name: str, seconds: float) -> None:
+        """Messages on the backplane are lost, and a relay's links break."""
         self.bus.lost_share = 0.02
+        self.bus.links[name].break_all("injected")
         await asyncio.sleep(seconds)
         self.bus.lost_share = 0.0
 
     async def _start(self, name: str) -> None:
-        node = Node(name, self.bus, self.clock, self.numbers, self._versions.randint(OLDEST_VERSION, TUNNEL_VERSION))
+        version = self._versions.randint(OLDEST_VERSION, TUNNEL_VERSION)
+        node = Node(name, self.bus, self.clock, self.numbers, version, has_links=self._links.random() < LINKED_SHARE)
         await node.start()
         self.nodes[name] = node
 

@@ -14,6 +14,7 @@ from relay_server.connections.clocks import Clocks
 from relay_server.connections.devices import DevicePort
 from relay_server.connections.relay import STREAMS_END_US, Relay
 from tests.lab.memory_backplane import MemoryBus
+from tests.lab.memory_links import MemoryLinks
 from tests.races.legs import Leg
 from tests.races.schedule import NO_TIMEOUTS
 
@@ -21,7 +22,9 @@ from tests.races.schedule import NO_TIMEOUTS
 class Node:
     """A relay, from one start to its end."""
 
-    def __init__(self, name: str, bus: MemoryBus, clock: Callable[[], int], numbers: Iterator[int], tunnel_version: int) -> None:
+    def __init__(
+        self, name: str, bus: MemoryBus, clock: Callable[[], int], numbers: Iterator[int], tunnel_version: int, *, has_links: bool
+    ) -> None:
         """`numbers`: never twice the same; they stand for random bytes."""
         self.name = name
         self.alive = True
@@ -40,6 +43,7 @@ class Node:
             self.relay,
             self._backplane,
             ClusterNames("races", name),
+            links=MemoryLinks(bus, name, usable=has_links),
             now_us=clock,
             random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
             tunnel_version=tunnel_version,

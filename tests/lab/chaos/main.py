@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--publishers", type=int, default=3, metavar="N", help="default 3")
     parser.add_argument("--relays", type=int, default=1, metavar="N", help="more than one are a cluster, and need nats-server (default 1)")
     parser.add_argument("--nats", type=int, default=1, metavar="N", help="NATS servers of a cluster (default 1)")
+    parser.add_argument("--links", action="store_true", help="relays of a cluster have direct connections")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="a trouble every so many seconds on average (default 1)")
     parser.add_argument("--rate", type=float, default=400.0, metavar="N", help="payloads a second of each kind and device (default 400)")
     parser.add_argument("--troubles", type=int, default=0, metavar="N", help="end after so many troubles; 0: by payloads or time")
@@ -132,7 +133,9 @@ async def _one_relay(options: argparse.Namespace, stack: AsyncExitStack, history
 
 async def _cluster(options: argparse.Namespace, stack: AsyncExitStack, history: History) -> Stage:
     """Start relays r1, r2 … that share NATS servers; each client has a list of all relays, and starts with any of them."""
-    cluster = RelayCluster(options.out, "--drain-grace-ms", str(DRAIN_GRACE_MS), nats_servers=options.nats, with_lines=True)
+    cluster = RelayCluster(
+        options.out, "--drain-grace-ms", str(DRAIN_GRACE_MS), nats_servers=options.nats, with_lines=True, with_links=options.links
+    )
     await stack.enter_async_context(cluster)
     addresses = {name: await cluster.start(name) for name in [f"r{number}" for number in range(1, options.relays + 1)]}
 

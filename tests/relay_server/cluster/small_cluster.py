@@ -25,6 +25,7 @@ from relay_server.server import boot_time_us, serving, unix_time_us
 from tests.avatar_relay.publisher.test_with_relay import Mute
 from tests.lab.history import History
 from tests.lab.memory_backplane import MemoryBus
+from tests.lab.memory_links import MemoryLinks
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import Manner, Speaker
 
@@ -67,9 +68,12 @@ class SmallCluster:
 
 @asynccontextmanager
 async def small_cluster(
-    seed: int = 1, *, access_of_a: Path | None = None, earlier: str = "", **groups: tuple[str, ...]
+    seed: int = 1, *, access_of_a: Path | None = None, earlier: str = "", linked: bool = False, **groups: tuple[str, ...]
 ) -> AsyncIterator[SmallCluster]:
-    """Yield the relays, joined and listening; `a` has an access file if one is given, and the relay `earlier` is of the version before."""
+    """Yield the relays, joined and listening; `a` has an access file if one is given, and the relay `earlier` is of the version before.
+
+    `linked`: they have links.
+    """
     bus = MemoryBus(seed)
     cluster = SmallCluster(bus, {}, {}, {})
     async with AsyncExitStack() as stack:
@@ -84,7 +88,8 @@ async def small_cluster(
             )
             version = TUNNEL_VERSION - (name == earlier)
             names = ClusterNames("test", name)
-            part = Cluster(relay, bus.node(name), names, now_us=boot_time_us, random_bytes=os.urandom, tunnel_version=version)
+            links = MemoryLinks(bus, name, usable=linked)
+            part = Cluster(relay, bus.node(name), names, links=links, now_us=boot_time_us, random_bytes=os.urandom, tunnel_version=version)
             _, cluster.addresses[name] = await stack.enter_async_context(serving(relay, Mute(), cluster=part))
             cluster.relays[name], cluster.parts[name] = relay, part
         yield cluster

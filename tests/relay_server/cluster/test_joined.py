@@ -27,11 +27,11 @@ class FakeTunnel:
         self.cuts: list[str] = []
 
     def hear(self, message: bytes) -> None:
-        """See `PathUser`."""
+        """See `TunnelEnd`."""
         self.heard.append(message)
 
     def cut(self, why: str) -> None:
-        """See `PathUser`."""
+        """See `TunnelEnd`."""
         self.cuts.append(why)
 
 
@@ -120,7 +120,7 @@ class SlowTunnel(FakeTunnel):
     seen: tuple[int, ...] = ()
 
     def hear(self, message: bytes) -> None:
-        """See `PathUser`."""
+        """See `TunnelEnd`."""
         self.seen = (*self.seen, self.turns)
         until_s = asyncio.get_running_loop().time() + 2 * joined_module.TURN_S
         while asyncio.get_running_loop().time() < until_s:

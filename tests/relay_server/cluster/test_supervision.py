@@ -23,6 +23,7 @@ from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from tests.lab.memory_backplane import MemoryBackplane, MemoryBus
+from tests.lab.memory_links import MemoryLinks
 from tests.relay_server.cluster.test_joined import FakeTunnel
 from tests.relay_server.relay_dsl import hello
 
@@ -75,7 +76,8 @@ def new_cluster(backplane: MemoryBackplane) -> Cluster:
         publisher_token=token,
     )
     names = ClusterNames("test", backplane.name)
-    return Cluster(relay, backplane, names, now_us=clock, random_bytes=lambda count: b"r" * count)
+    links = MemoryLinks(backplane.bus, backplane.name, usable=False)
+    return Cluster(relay, backplane, names, links=links, now_us=clock, random_bytes=lambda count: b"r" * count)
 
 
 async def passage_between(door: Cluster, user: FakeDoor) -> Passage:

@@ -15,7 +15,9 @@ from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
 from tests.lab.history import History
 from tests.lab.memory_backplane import MemoryBus
+from tests.lab.memory_links import MemoryLinks
 from tests.lab.simulated_device import until_attached
+from tests.lab.speaker import AUDIO
 from tests.relay_server.cluster.small_cluster import more, small_cluster, speaking
 
 
@@ -102,7 +104,8 @@ async def test_relays_that_accept_devices_tell_their_addresses() -> None:
     for name, (listen, address) in listens.items():
         config = RelayConfig(listen=listen, insecure_listen=True, cluster_address=address)
         relay = Relay(config, clocks, random_bytes=bytes, encode=wire.encode_payload)
-        parts.append(Cluster(relay, bus.node(name), ClusterNames("test", name), now_us=lambda: 0, random_bytes=bytes))
+        links, names = MemoryLinks(bus, name), ClusterNames("test", name)
+        parts.append(Cluster(relay, bus.node(name), names, links=links, now_us=lambda: 0, random_bytes=bytes))
         await parts[-1].start()
     for part in parts:
         await part.directory.tick()
@@ -115,11 +118,16 @@ async def test_relays_that_accept_devices_tell_their_addresses() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-async def test_all_of_it_at_random(seed: int) -> None:
+async def test_all_of_it_at_random(seed: int, linked: bool) -> None:
     """Partitions, lost connections, lost messages and a device that changes relays, in sequence."""
     chance = random.Random(seed)
-    async with asyncio.timeout(58), small_cluster(seed) as cluster, speaking(cluster, door="a", home="b", seed=seed) as device:
+    async with (
+        asyncio.timeout(58),
+        small_cluster(seed, linked=linked) as cluster,
+        speaking(cluster, door="a", home="b", seed=seed) as device,
+    ):
         cluster.bus.delay_s = (0.0, 0.004)
         for _ in range(8):
             trouble, name, seconds = chance.choice("psdl"), chance.choice("abc"), chance.choice((0.1, 0.4, 1.0, 2.0))
@@ -138,3 +146,33 @@ async def test_all_of_it_at_random(seed: int) -> None:
                 cluster.bus.lost_share = 0.0
             await asyncio.sleep(chance.random())
         await more(device, 100, within_s=15)
+
+
+async def test_a_conversation_over_a_link_goes_on_without_the_backplane() -> None:
+    """As one within a relay does. When the link ends, the publisher comes back, and its conversation waits for the backplane."""
+    async with asyncio.timeout(50), small_cluster(linked=True) as cluster:
+        with History() as history:
+            device = cluster.device("lobby", "b", history)
+            await until_attached([device])
+            async with cluster.publisher("a") as publisher:
+                avatar = publisher.avatar("lobby", audio_format=AUDIO)
+                conversation_id = await avatar.yield_audio_data(b"\x08" + bytes(20))
+
+                async def speak() -> None:
+                    for _ in range(50):
+                        await avatar.yield_audio_data(b"\x08" + bytes(20))
+
+                async def until_received(count: int) -> None:
+                    while device.player.counts.payloads < count:  # noqa: ASYNC110 - a device notifies nobody
+                        await asyncio.sleep(0.01)
+
+                await until_received(1)
+                with cluster.bus.cut_off("a", "b", "c"):
+                    await speak()
+                    await until_received(51)
+                    cluster.bus.links["a"].break_all("injected")
+                    await speak()
+                await until_received(101)
+                avatar.end()
+                assert (await avatar.finished(conversation_id)).reason == "completed"
+            await device.kill()

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from avatar_relay.reasons import Fault, Reason
 from relay_server.cluster.frames import TunnelRecord
 from relay_server.cluster.members import SILENCE_US
-from relay_server.cluster.paths import PathUser
 from relay_server.cluster.tunnel import Tunnel
+from relay_server.links.links import TunnelEnd
 
 
 class FakePath:
     """Accepts all messages, which arrive nowhere."""
 
-    async def open(self, user: PathUser) -> None:
+    async def open(self, user: TunnelEnd) -> None:
         """See `TunnelPath`."""
 
     def publish(self, messages: Sequence[bytes]) -> None:

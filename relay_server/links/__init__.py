@@ -1,0 +1,1 @@
+"""Connections between relays of a cluster, beside the backplane."""

@@ -1,0 +1,250 @@
+"""The links of one relay over sockets: TCP, with the relay's own certificate if it has one, and Unix sockets between workers.
+
+Strangers may connect too: they have little time, few places, and no effect until they have proved that they know the cluster's secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import ssl
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from avatar_relay.addresses import split_address
+from avatar_relay.errors import ConfigError
+from relay_server.backplane.backplane import BackplaneError
+from relay_server.links.links import Link
+from relay_server.links.proof import NONCE_BYTES, AcceptingProof, ConnectingProof, ProofError
+from relay_server.links.socket_link import SILENCE_US, SocketLink
+
+logger = logging.getLogger(__name__)
+
+PROOF_S = 1.0
+"""How long TLS and the proof may take at the relay that accepts."""
+CONNECT_S = 0.5
+"""How long all of it may take at the relay that connects: a publisher waits for it."""
+AGAIN_S = 10.0
+"""After a failure, the backplane carries all new tunnels to that relay for so long."""
+MAX_UNPROVED = 32
+"""Connections that have not proved anything yet. Others are refused."""
+CLOSE_S = 1.0
+"""How long a relay that leaves waits for others to read."""
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """Where a relay accepts links."""
+
+    secret: bytes
+    own: str
+    """This relay's name."""
+    address: tuple[str, int] | None = None
+    """Host and port; port 0 takes a free one."""
+    certificate: tuple[Path, Path] | None = None
+    """Certificate and key (PEM) for TLS at the address; None: plaintext."""
+    socket: Path | None = None
+    """A Unix socket for workers of the same supervisor, in a folder that only this user can enter."""
+    siblings: str = ""
+    """What the names of those workers begin with."""
+
+
+class SocketLinks:
+    """See `Links`."""
+
+    def __init__(self, settings: LinkSettings, random_bytes: Callable[[int], bytes], now_us: Callable[[], int]) -> None:
+        self._settings = settings
+        self._random_bytes = random_bytes
+        self._now_us = now_us
+        self._servers: list[asyncio.Server] = []
+        self._offered: dict[str, object] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._digest = b""
+        """SHA-256 of this relay's certificate."""
+        self._unproved = set[asyncio.Task[None]]()
+        self._accepted: dict[str, SocketLink] = {}
+        self._opened: dict[str, SocketLink] = {}
+        """The links to other relays, by their names."""
+        self._opening = defaultdict[str, asyncio.Lock](asyncio.Lock)
+        self._not_before_s: dict[str, float] = {}
+
+    async def start(self) -> None:
+        """See `Links`."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        if settings.socket is not None:
+            self._servers.append(await loop.create_unix_server(self._stranger, settings.socket))
+        if settings.address is None:
+            return
+        if settings.certificate is not None:
+            self._tls, self._digest = _server_tls(*settings.certificate)
+        host, port = settings.address
+        try:
+            server = await loop.create_server(lambda: self._stranger(self._tls), host, port)
+        except OSError as error:
+            raise ConfigError(f"cluster_listen: cannot listen on {host}, port {port}: {error.strerror or error}") from error
+        self._servers.append(server)
+        port = server.sockets[0].getsockname()[1]
+        self._offered = {"address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "tls": self._tls is not None}
+
+    def offer(self, asker: str) -> bytes:
+        """See `Links`."""
+        settings = self._settings
+        if settings.socket is not None and settings.siblings and asker.startswith(settings.siblings):
+            return json.dumps({"socket": str(settings.socket)}).encode()
+        return json.dumps(self._offered).encode() if self._offered else b""
+
+    def accepted(self, link_id: str) -> Link | None:
+        """See `Links`."""
+        return self._accepted.get(link_id)
+
+    # --- accepting -------------------------------------------------------------------------------------------------
+
+    def _stranger(self, tls: ssl.SSLContext | None = None) -> SocketLink:
+        return SocketLink(self._now_us, partial(self._connected, tls))
+
+    def _connected(self, tls: ssl.SSLContext | None, link: SocketLink, transport: asyncio.Transport) -> None:
+        if len(self._unproved) >= MAX_UNPROVED:
+            link.end("too many connections have proved nothing yet")
+            return
+        task = asyncio.create_task(self._accept(link, transport, tls))
+        self._unproved.add(task)
+        task.add_done_callback(self._unproved.discard)
+
+    async def _accept(self, link: SocketLink, transport: asyncio.Transport, tls: ssl.SSLContext | None) -> None:
+        settings = self._settings
+        proof = AcceptingProof(settings.secret, settings.own, self._random_bytes(NONCE_BYTES), b"" if tls is None else self._digest)
+        try:
+            async with asyncio.timeout(PROOF_S):
+                if tls is not None:
+                    secured = await asyncio.get_running_loop().start_tls(transport, link, tls, server_side=True)
+                    assert secured is not None
+                    transport = secured
+                link.begin(transport, proof)
+                await link.proved
+        except (ProofError, OSError, TimeoutError) as error:
+            logger.info("a connection of another relay is refused: %s", str(error) or "it took too long")
+            link.end("it proved nothing")
+        else:
+            self._accepted = {known: other for known, other in self._accepted.items() if not other.ended}
+            self._accepted[link.link_id] = link
+
+    # --- connecting ------------------------------------------------------------------------------------------------
+
+    async def to(self, relay: str, ask: Callable[[], Awaitable[bytes]]) -> Link | None:
+        """See `Links`."""
+        async with self._opening[relay]:
+            link = self._opened.get(relay)
+            if link is not None and not link.ended:
+                return link
+            now_s = asyncio.get_running_loop().time()
+            if now_s < self._not_before_s.get(relay, now_s):
+                return None
+            self._not_before_s = {name: until_s for name, until_s in self._not_before_s.items() if until_s > now_s}
+            self._not_before_s[relay] = now_s + AGAIN_S
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    if not (offered := await ask()):
+                        return None
+                    link = await self._connect(relay, offered)
+            except BackplaneError:
+                return None  # a relay of an earlier version
+            except (ProofError, OSError, TimeoutError, ValueError, ConfigError) as error:
+                logger.warning("relay %s cannot be reached directly: %s", relay, str(error) or "it took too long")
+                return None
+            del self._not_before_s[relay]
+            self._opened = {name: other for name, other in self._opened.items() if not other.ended}
+            self._opened[relay] = link
+            return link
+
+    async def _connect(self, relay: str, offered: bytes) -> SocketLink:
+        """Raises `ProofError`, `OSError`, or `ValueError` if the offer is malformed."""
+        offer = json.loads(offered)
+        loop, settings, digest = asyncio.get_running_loop(), self._settings, b""
+        if not isinstance(offer, dict):
+            raise ValueError("its offer is malformed")
+        link = SocketLink(self._now_us)
+        try:
+            if "socket" in offer:
+                transport, _ = await loop.create_unix_connection(lambda: link, str(offer["socket"]))
+            else:
+                host, port = split_address(str(offer.get("address")), "address")
+                context = _client_tls() if offer.get("tls") else None
+                transport, _ = await loop.create_connection(lambda: link, host, port, ssl=context)
+                if context is not None:
+                    certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+                    digest = hashlib.sha256(certificate).digest()
+            proof = ConnectingProof(settings.secret, settings.own, relay, self._random_bytes(NONCE_BYTES), digest)
+            link.begin(transport, proof)
+            await link.proved
+        except BaseException:
+            link.end("it was not opened")
+            raise
+        return link
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def _all(self) -> list[SocketLink]:
+        return [link for link in (*self._accepted.values(), *self._opened.values()) if not link.ended]
+
+    def tick(self, busy_us: int) -> None:
+        """See `Links`."""
+        now_us = self._now_us()
+        for link in self._all():
+            link.heard_us = min(now_us, link.heard_us + busy_us)
+            if link.in_use and now_us - link.heard_us > SILENCE_US:
+                link.end(f"relay {link.relay} said nothing for {(now_us - link.heard_us) // 1_000} ms")
+
+    def busy_us(self) -> int:
+        """See `Links`."""
+        busy_s = 0.0
+        for link in self._all():
+            busy_s, link.busy_s = busy_s + link.busy_s, 0.0
+        return round(busy_s * 1e6)
+
+    async def stop(self) -> None:
+        """See `Links`."""
+        for server in self._servers:
+            server.close()
+        for task in tuple(self._unproved):
+            task.cancel()
+        links = self._all()
+        for link in links:
+            link.flush()
+            if link.transport is not None:
+                link.transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*(link.gone.wait() for link in links))
+        for link in links:
+            link.end("this relay leaves")
+
+
+def _server_tls(certificate: Path, key: Path) -> tuple[ssl.SSLContext, bytes]:
+    """TLS for accepted links, and the SHA-256 of the certificate. Raises `ConfigError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+        text = certificate.read_text("ascii", errors="replace")
+        first = text[text.index(_BEGIN) : text.index(_END) + len(_END)]
+        return context, hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).digest()
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"tls_cert_file, tls_key_file: {error}") from error
+
+
+def _client_tls() -> ssl.SSLContext:
+    """TLS without a check of the certificate: the other end proves that it is its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def socket_path(folder: Path, worker: str) -> Path:
+    """The socket of one run of a worker; `worker` is what its name has after the common prefix."""
+    return folder / f"link-{worker}"

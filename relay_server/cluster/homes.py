@@ -25,6 +25,7 @@ from relay_server.cluster.send_window import size_of
 from relay_server.cluster.tunnel import Tunnel
 from relay_server.connections.relay import Relay
 from relay_server.links.links import Links
+from relay_server.service.event_loop import at_turn_end
 from relay_server.service.publisher import admitted, encode, live_media_of, requests_in
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class HomeEnd:
             is_due |= not may_wait(message)
         if is_due and not self._says:
             self._says = True
-            asyncio.get_running_loop().call_soon(self._say)
+            at_turn_end(self._say)
 
     def _say(self) -> None:
         """Send what was collected, and the end of a stream that was ended."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.links.links import TunnelEnd
 from relay_server.links.proof import MAX_HELLO_BYTES, Proof, ProofError
+from relay_server.service.event_loop import at_turn_end
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class SocketLink(asyncio.Protocol):
         if self.transport.get_write_buffer_size() + self._unsent_bytes + size > MAX_UNSENT_BYTES:
             raise BackplaneError(f"relay {self.relay} reads too slowly: {MAX_UNSENT_BYTES} bytes wait")
         if not self._unsent:
-            self._loop.call_soon(self.flush)
+            at_turn_end(self.flush)
         name = tunnel_id.encode()
         for message in messages:
             self._unsent += (_HEAD.pack(len(message), len(name)), name, message)

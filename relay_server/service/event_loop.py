@@ -1,7 +1,8 @@
 """The relay's event loop: asyncio's, but a stream's gRPC operation resumes its waiter within the event that completed it.
 
 asyncio resumes the waiter of a future in the next iteration of the loop. For each message read or written, that is another poll of the
-selector and another handle, a fifth of what a live payload costs. And operations that complete together wake the loop once.
+selector and another handle, a fifth of what a live payload costs. And operations that complete together wake the loop once. What is sent
+to another relay is written at the end of an iteration, for the same reason.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ class RelayLoop(asyncio.SelectorEventLoop):
         self.operations = Operations()
         self.at_once = MAX_AT_ONCE
         """Waiters that may be resumed before the next iteration."""
+        self.at_end: list[Callable[[], None]] = []
+        """Called at the end of this iteration. They raise nothing."""
+
+    def _run_once(self) -> None:
+        super()._run_once()  # type: ignore[misc]
+        while self.at_end:
+            at_end, self.at_end = self.at_end, []
+            for act in at_end:
+                act()
 
     time = staticmethod(time.monotonic)  # the method that calls it costs a call for each reading
 
@@ -138,3 +148,12 @@ def operations() -> Operations:
     """The running loop's operations. With another loop than the relay's, announcing them has no effect."""
     loop = asyncio.get_running_loop()
     return loop.operations if isinstance(loop, RelayLoop) else Operations()
+
+
+def at_turn_end(act: Callable[[], None]) -> None:
+    """Call `act`, which raises nothing, at the end of the running loop's iteration; in its next one with another loop than the relay's."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, RelayLoop):
+        loop.at_end.append(act)
+    else:
+        loop.call_soon(act)

@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 
 from relay_server.service import event_loop
-from relay_server.service.event_loop import MAX_AT_ONCE, Operations, RelayLoop, operations
+from relay_server.service.event_loop import MAX_AT_ONCE, Operations, RelayLoop, at_turn_end, operations
 
 MARK: ContextVar[str] = ContextVar("mark", default="none")
 
@@ -219,3 +219,35 @@ def test_operations_that_complete_together_wake_the_loop_once(monkeypatch: pytes
 
     run(check())
     assert sum(sizes) > 2 * len(sizes)
+
+
+def test_what_is_due_at_the_end_of_a_turn_needs_no_further_one() -> None:
+    """It runs after all callbacks of the turn, before those that they have scheduled; with another loop, in the next turn."""
+
+    async def check() -> None:
+        happened: list[str] = []
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def at_end() -> None:
+            happened.append("end")
+            if happened.count("end") == 1:
+                at_turn_end(at_end)
+
+        def next_turn() -> None:
+            happened.append("next turn")
+            loop.call_later(0.01, done.set)
+
+        def first() -> None:
+            at_turn_end(at_end)
+            loop.call_soon(next_turn)
+            happened.append("first")
+
+        loop.call_soon(first)
+        loop.call_soon(lambda: happened.append("second"))
+        await done.wait()
+        assert happened[:3] == ["first", "second", "end"]
+        assert sorted(happened[3:]) == ["end", "next turn"]
+        assert happened[3] == "end" or not isinstance(loop, RelayLoop)
+
+    run(check())
+    asyncio.run(check())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from avatar_relay.limits import MAX_MESSAGE_BYTES
@@ -22,6 +22,8 @@ JOINED_VERSION = 2
 """From this version on, the messages of tunnels between the same relays are joined."""
 _NUMBER = struct.Struct("<Q")
 _HEAD = struct.Struct("<IB")
+_WHOLE = struct.Struct("<QIB")
+"""Number and head of a message that is one whole record, as most are."""
 _PART = struct.Struct("<BI")
 PIECE_BYTES = MAX_PUBLISHED_BYTES - _NUMBER.size
 MAX_RECORD_BYTES = MAX_MESSAGE_BYTES + (64 << 10)
@@ -64,8 +66,12 @@ class FrameWriter:
     def __init__(self) -> None:
         self._number = 0
 
-    def messages(self, records: Iterable[TunnelRecord]) -> list[bytes]:
+    def messages(self, records: Sequence[TunnelRecord]) -> list[bytes]:
         """The messages that carry these records; without records, a heartbeat."""
+        if len(records) == 1 and len(records[0].data) <= PIECE_BYTES - _HEAD.size:
+            kind, data = records[0]
+            self._number += 1
+            return [_WHOLE.pack(self._number - 1, len(data), kind) + data]
         stream = b"".join([part for kind, data in records for part in (_HEAD.pack(len(data), kind), data)])
         first = self._number
         pieces = [stream[at : at + PIECE_BYTES] for at in range(0, len(stream) or 1, PIECE_BYTES)]
@@ -82,6 +88,11 @@ class FrameReader:
 
     def records(self, message: bytes) -> list[TunnelRecord]:
         """The records completed by this message. Raises `TunnelBrokenError`."""
+        if not self._rest and len(message) >= _WHOLE.size:
+            number, size, kind = _WHOLE.unpack_from(message)
+            if number == self._number and size == len(message) - _WHOLE.size and kind in _KINDS:
+                self._number += 1
+                return [TunnelRecord(_KINDS[kind], message[_WHOLE.size :])]
         if len(message) < _NUMBER.size:
             raise TunnelBrokenError(f"a message of {len(message)} bytes")
         (number,) = _NUMBER.unpack_from(message)

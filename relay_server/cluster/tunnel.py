@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 TakeRecord = Callable[[TunnelRecord], Awaitable[None] | None]
 """Handles a record; returns what must be awaited before the next one, or None: a coroutine for each record is expensive."""
+_NO_RECORDS: Iterator[TunnelRecord] = iter(())
 
 
 class Tunnel:
@@ -98,8 +99,11 @@ class Tunnel:
             return None
         self._heard_us = self._now_us()
         try:
-            records = iter(self._reader.records(message))
-            taking = self._take_all(records)
+            found = self._reader.records(message)
+            if len(found) == 1 and found[0].kind is not RecordKind.END:
+                taking, records = self._take(found[0]), _NO_RECORDS
+            else:
+                taking = self._take_all(records := iter(found))
         except Exception as error:
             self._failed(error)
             return None

@@ -138,6 +138,11 @@ class Track:
         self.last_seq, self._position_us, self._partial, self._partial_bytes = seq, position_us, partial, reached
         return True
 
+    def skip(self, seq: int) -> None:
+        """Expect what follows `seq` next, unless more has been received already."""
+        if self._partial is None:
+            self.last_seq = max(self.last_seq, seq)
+
     def take(self, payload: Payload) -> Accepted | None:
         """Check, number and time a payload or fragment; None for a duplicate. Raises `ConversationFault` with the state unchanged."""
         size = len(payload.data)
@@ -271,6 +276,11 @@ class Conversation:
     def waiting(self, kind: Kind) -> int:
         """Bytes of a kind not yet sent to any device."""
         return self._windows[kind].waiting
+
+    def skip(self, held: Cursor) -> None:
+        """Do not expect media up to `held`: all devices hold it, so the publisher need not send it."""
+        self._tracks[Kind.AUDIO].skip(held.audio_seq)
+        self._tracks[Kind.MOTION].skip(held.motion_seq)
 
     def receive_columns(self, columns: PayloadColumns, size_bytes: int, *, credited: bool) -> bool:
         """Accept payloads of one kind that need no change; False, with the state unchanged, if any of them does not qualify."""

@@ -220,6 +220,7 @@ class PublisherCommands:
     ) -> None:
         """Accept one payload. Raises `ConversationFault`."""
         effects += self._check_size(conversation, payload)
+        conversation.skip(self._registry.held_by_all(conversation))
         taken = conversation.receive(payload, credited=not publisher.by_hand)
         if isinstance(taken, DropReason):
             effects += self._drop(publisher, conversation.conversation_id, (payload,), taken)
@@ -320,6 +321,7 @@ class PublisherCommands:
                 for session in self._registry.on_devices(conversation):
                     session.audio_only(conversation_id)
             case ConversationEnd():
+                conversation.skip(self._registry.held_by_all(conversation))
                 return self._end(conversation, conversation.end(message.last_audio_seq, message.last_motion_seq))
             case Interrupt():
                 return self._cut_everywhere(conversation, FinishReason.INTERRUPTED)

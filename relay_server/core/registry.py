@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
-from avatar_relay.media import Payload
+from avatar_relay.media import Cursor, Payload
 from avatar_relay.messages import ConversationCredit, Dropped, Finished, PlayerEvent, Pong, PublisherWelcome, ToPublisher
 from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import Backlog, Unacknowledged
@@ -166,6 +166,12 @@ class Registry:
     def on_devices(self, conversation: Conversation) -> list[Session]:
         """The sessions that still receive a conversation's media."""
         return [self.sessions[device_id] for device_id in conversation.delivering]
+
+    def held_by_all(self, conversation: Conversation) -> Cursor:
+        """The media that each device that still receives the conversation holds."""
+        cid = conversation.conversation_id
+        held = [session.deliveries[cid].held for session in self.on_devices(conversation)] or [Cursor(cid)]
+        return Cursor(cid, min([cursor.audio_seq for cursor in held]), min([cursor.motion_seq for cursor in held]))
 
     def close(self, conversation: Conversation) -> None:
         """Remove a conversation that has finished on all its devices."""

@@ -62,6 +62,32 @@ def test_a_conversation_goes_on_where_the_device_is() -> None:
     assert house.heard("a") == ["finished c1 lobby 500000 completed"]
 
 
+@pytest.mark.parametrize("seqs", [(6, 7), (4, 5, 6, 7), (7,), (5, 6)])
+def test_what_the_device_holds_need_not_come_again(seqs: tuple[int, ...]) -> None:
+    """The publisher is told what the device holds, and forgets it; its media on the way may include it. Nothing else may be missing."""
+    house = restarted(Cursor("c1", 5))
+    again(house, Cursor("c1", 3))
+    house.perform(house.attending.handle(house.session("lobby"), m.Held((Cursor("c1", 5),)), house.now_us))
+    house.pump()
+    assert [said for said in house.heard("a") if "held" in said] == ["held c1 5 0"]
+    house.heard("lobby")
+    audio(house, *seqs)
+    if seqs[0] > 6:
+        assert house.heard("a") == ["error c1 SEQUENCE_GAP"]
+        return
+    house.say("a", m.ConversationEnd("c1", seqs[-1], 0))
+    assert house.heard("lobby") == [f"audio c1 6-{seqs[-1]}" if seqs[-1] > 6 else "audio c1 6", f"end c1 {seqs[-1]} 0"]
+
+
+def test_the_end_of_what_the_device_holds_already() -> None:
+    """No media is missing at the device, so none is at the relay."""
+    house = restarted(Cursor("c1", 5))
+    again(house, Cursor("c1", 0))
+    house.heard("lobby")
+    house.say("a", m.ConversationEnd("c1", 5, 0))
+    assert house.heard("lobby")[-1] == "end c1 5 0"
+
+
 @pytest.mark.parametrize("held", [3, 0])
 def test_what_finished_before_its_publisher_came_is_told_as_soon_as_it_comes(held: int) -> None:
     """Reported once, before the device repeats it: the relay may be killed first. Acknowledged when the publisher has it."""

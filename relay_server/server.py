@@ -226,13 +226,6 @@ def beat_watchdog(manager: ServiceManager, background: Background) -> None:
         background.start("systemd watchdog", beat())
 
 
-def collect_rarely() -> None:
-    """Let the garbage collector skip all objects that exist now, and make full collections rare. For the program, once it has started."""
-    gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, FULL_COLLECTIONS)
-
-
 async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT or a request to drain; `ready` is called with HOST:PORT.
 
@@ -258,7 +251,8 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
             beat_watchdog(manager, background)
             if (trim := find_trim()) is not None:
                 background.start("freed memory", give_back_memory(trim))
-            collect_rarely()
+            gc.freeze()  # collections skip all objects of the start
+            gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTIONS)
             ready(address)
             manager.tell("READY=1")
             await background.until(relay.drain_asked)

@@ -139,6 +139,8 @@ def as_positions(at_us: object, name: str) -> int | list[int] | None:
 
 def as_payloads(frames: object, name: str) -> list[bytes]:
     """A sequence of payloads as a new list. A single payload is refused: it is a sequence too, of numbers."""
+    if type(frames) is list and len(frames) == 1 and type(frames[0]) is bytes:  # nearly all calls, as in `as_sound`
+        return frames[:]
     if isinstance(frames, BytesLike):
         raise TypeError(f"{name} must be a list of payloads, not {type(frames).__name__}: pass [payload]")
     if isinstance(frames, str) or not isinstance(frames, Sequence):

@@ -10,8 +10,6 @@ Rules of fragments:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from avatar_relay.errors import FaultError
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES
 from avatar_relay.media import Kind, Payload
@@ -29,7 +27,7 @@ def split(payload: Payload, max_bytes: int = MAX_FRAGMENT_BYTES) -> tuple[Payloa
         return (payload,)
     total, first = payload.total_bytes or len(data), payload.fragment_offset
     return tuple(
-        replace(payload, data=data[at : at + max_bytes], fragment_offset=first + at, total_bytes=total)
+        payload._replace(data=data[at : at + max_bytes], fragment_offset=first + at, total_bytes=total)
         for at in range(0, len(data), max_bytes)
     )
 
@@ -68,12 +66,12 @@ class Reassembler:
             raise FragmentError(fault)
         if self._first is None:
             if not fragment.is_fragment:
-                return replace(fragment, total_bytes=0) if fragment.total_bytes else fragment
+                return fragment._replace(total_bytes=0) if fragment.total_bytes else fragment
             self._first = fragment
         self._data += fragment.data
         if len(self._data) < fragment.total_bytes:
             return None
-        whole = replace(self._first, data=bytes(self._data), total_bytes=0)
+        whole = self._first._replace(data=bytes(self._data), total_bytes=0)
         self.reset()
         return whole
 

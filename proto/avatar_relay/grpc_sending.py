@@ -13,10 +13,11 @@ async def send_serialized(call: Any, data: bytes) -> bool:
     Bypasses grpc.aio's own `write`: if that fails because the relay has just ended the stream, it replaces the relay's status by INTERNAL
     and discards unread messages (grpc/grpc#36066), so that "replaced" and "come back in 2 s" get lost.
     """
-    if call.done():
+    if call._cython_call.done():
         return False
     try:
-        await call.wait_for_connection()
+        if not call._metadata_sent.is_set():
+            await call.wait_for_connection()
         await call._cython_call.send_serialized_message(data)
     except (grpc.aio.AioRpcError, grpc.aio.InternalError):
         return False

@@ -212,8 +212,7 @@ class MotionFormat:
         object.__setattr__(self, "weight_scale", _as_float32(scale))
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """Encoded media, or one fragment of it. `total_bytes` is 0 if `data` is the whole payload.
 
     `seq` counts per (conversation, kind) from 1; 0 asks the relay to assign it. `pts_us` is the position of the first sample or keyframe

@@ -5,17 +5,8 @@ from __future__ import annotations
 MAX_PACKET_US = 120_000
 """RFC 6716, section 3.2.5, R5."""
 
-_SILK_US = (10_000, 20_000, 40_000, 60_000)
-_HYBRID_US = (10_000, 20_000)
-_CELT_US = (2_500, 5_000, 10_000, 20_000)
-
-
-def _frame_us(config: int) -> int:
-    if config < 12:
-        return _SILK_US[config % 4]
-    if config < 16:
-        return _HYBRID_US[config % 2]
-    return _CELT_US[config % 4]
+_FRAME_US = (*3 * (10_000, 20_000, 40_000, 60_000), *2 * (10_000, 20_000), *4 * (2_500, 5_000, 10_000, 20_000))
+"""Length of a frame by configuration: SILK (12 of them), hybrid (4), CELT (16)."""
 
 
 def packet_duration_us(packet: bytes) -> int:
@@ -23,16 +14,10 @@ def packet_duration_us(packet: bytes) -> int:
     if not packet:
         raise _undecodable("it is empty")
     toc = packet[0]
-    match toc & 3:
-        case 0:
-            frames = 1
-        case 1 | 2:
-            frames = 2
-        case _:
-            if len(packet) < 2:
-                raise _undecodable("it ends before its frame count")
-            frames = packet[1] & 0x3F
-    duration_us = frames * _frame_us(toc >> 3)
+    if toc & 3 == 3 and len(packet) < 2:
+        raise _undecodable("it ends before its frame count")
+    frames = (1, 2, 2)[toc & 3] if toc & 3 < 3 else packet[1] & 0x3F
+    duration_us = frames * _FRAME_US[toc >> 3]
     if not 0 < duration_us <= MAX_PACKET_US:
         raise _undecodable(f"{frames} frames would last {duration_us / 1000:g} ms; 2.5 to 120 ms are possible")
     if toc & 3 == 1 and len(packet) % 2 == 0:

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import add
 
 from avatar_relay.fragments import split
@@ -156,13 +156,13 @@ class Track:
         first = self._partial
         if first is None:
             self._check_first(payload)
-            head = self._timed(replace(payload, seq=self.last_seq + 1), total)
+            head = self._timed(payload._replace(seq=self.last_seq + 1), total)
         else:
             self._check_next(first, payload, total)
             head = first
         due_us = self._position_us if head.pts_us is None else head.pts_us
         whole = 0 if total == size else total
-        pieces = split(replace(head, data=payload.data, fragment_offset=payload.fragment_offset, total_bytes=whole))
+        pieces = split(head._replace(data=payload.data, fragment_offset=payload.fragment_offset, total_bytes=whole))
         self._advance(head, payload.fragment_offset + size, total, due_us)
         return Accepted(pieces, due_us)
 
@@ -189,13 +189,13 @@ class Track:
             return payload
         match self._format:
             case AudioFormat(codec, rate_hz) if codec.traits.sample_bytes:
-                return replace(payload, pts_us=self._position_us, duration_us=total * US // (codec.traits.sample_bytes * rate_hz))
+                return payload._replace(pts_us=self._position_us, duration_us=total * US // (codec.traits.sample_bytes * rate_hz))
             case MotionFormat(encoding=MotionEncoding.BLENDSHAPE_WEIGHTS, blendshape_names=names, keyframes_per_second=rate):
                 rows, rest = divmod(total, 4 * len(names))
                 if rest:
                     text = f"{total} bytes are not a multiple of a row of {len(names)} float32 weights"
                     raise _fault(Reason.PAYLOAD_INVALID, text, "data")
-                return replace(payload, pts_us=self._position_us, duration_us=round(rows * US / rate))
+                return payload._replace(pts_us=self._position_us, duration_us=round(rows * US / rate))
             case MotionFormat():
                 text = "motion of AvatarKit carries no time of its own: set pts_us and duration_us (25 keyframes are 1000000 µs)"
                 raise _fault(Reason.PAYLOAD_INVALID, text, "pts_us")
@@ -203,7 +203,7 @@ class Track:
 
     def _advance(self, head: Payload, reached: int, total: int, due_us: int) -> None:
         if reached < total:
-            self._partial = replace(head, data=b"", total_bytes=total)
+            self._partial = head._replace(data=b"", total_bytes=total)
             self._partial_bytes = reached
             return
         self._partial = None

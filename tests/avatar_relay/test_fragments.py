@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,18 +45,18 @@ def test_sizes_at_the_limits(size: int) -> None:
 
 
 MUTATIONS: dict[str, Any] = {
-    "seq": lambda f: replace(f, seq=f.seq + 1),
-    "pts": lambda f: replace(f, pts_us=None),
-    "duration": lambda f: replace(f, duration_us=f.duration_us + 1),
-    "total grows": lambda f: replace(f, total_bytes=f.total_bytes + 1),
-    "total shrinks": lambda f: replace(f, total_bytes=f.total_bytes - 1),
-    "total vanishes": lambda f: replace(f, total_bytes=0),
-    "offset grows": lambda f: replace(f, fragment_offset=f.fragment_offset + 1),
-    "offset shrinks": lambda f: replace(f, fragment_offset=f.fragment_offset - 1),
-    "bytes missing": lambda f: replace(f, data=f.data[:-1]),
-    "bytes added": lambda f: replace(f, data=f.data + b"x"),
-    "emptied": lambda f: replace(f, data=b""),
-    "kind": lambda f: replace(f, kind=Kind.AUDIO),
+    "seq": lambda f: f._replace(seq=f.seq + 1),
+    "pts": lambda f: f._replace(pts_us=None),
+    "duration": lambda f: f._replace(duration_us=f.duration_us + 1),
+    "total grows": lambda f: f._replace(total_bytes=f.total_bytes + 1),
+    "total shrinks": lambda f: f._replace(total_bytes=f.total_bytes - 1),
+    "total vanishes": lambda f: f._replace(total_bytes=0),
+    "offset grows": lambda f: f._replace(fragment_offset=f.fragment_offset + 1),
+    "offset shrinks": lambda f: f._replace(fragment_offset=f.fragment_offset - 1),
+    "bytes missing": lambda f: f._replace(data=f.data[:-1]),
+    "bytes added": lambda f: f._replace(data=f.data + b"x"),
+    "emptied": lambda f: f._replace(data=b""),
+    "kind": lambda f: f._replace(kind=Kind.AUDIO),
 }
 
 
@@ -97,7 +96,7 @@ def test_after_a_breach_the_next_payload_comes_through() -> None:
     first, second, _ = split(motion(300), 100)
     reassembler.add(first)
     with pytest.raises(FragmentError, match="must begin at byte 100"):
-        reassembler.add(replace(second, fragment_offset=150))
+        reassembler.add(second._replace(fragment_offset=150))
     assert reassembler.pending_bytes == 0
     assert reassembler.add(motion(10, seq=2)) == motion(10, seq=2)
 

@@ -6,7 +6,6 @@ A case feeds the engine on virtual time and states the expected output; the soun
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,8 +136,8 @@ def rule_2_a_never_seen_id_is_dropped_after_five_seconds() -> None:
 def rule_2_a_never_seen_id_is_held_up_to_two_mebibytes() -> None:
     """Media beyond the bound is dropped and reported."""
     bench = Bench()
-    megabyte = replace(audio_payloads(tone(2))[0], data=bytes(1 << 20))
-    bench.handle(Media("a", (megabyte,)), Media("a", (replace(megabyte, seq=2),)))
+    megabyte = audio_payloads(tone(2))[0]._replace(data=bytes(1 << 20))
+    bench.handle(Media("a", (megabyte,)), Media("a", (megabyte._replace(seq=2),)))
     bench.run(300_000)
     assert bench.dropped("a") == {(Kind.AUDIO, "conversation_unknown"): 1}
 
@@ -445,7 +444,7 @@ def rule_11_a_joiner_hears_the_next_conversation() -> None:
 def rule_12_motion_that_can_not_be_decoded_costs_only_itself() -> None:
     """The damaged payload is dropped and reported; all sound is played, and the remaining motion moves the face."""
     bench = Bench()
-    damaged = replace(motion_payload([0.0] * 5), data=b"\x00\x00\xc0\x7f" * 5)
+    damaged = motion_payload([0.0] * 5)._replace(data=b"\x00\x00\xc0\x7f" * 5)
     rest = motion_payload([0.5] * 20, seq=2, first_keyframe=5)
     bench.handle(open_("a"), Media("a", (damaged, rest)), Media("a", audio_payloads(SECOND)), ConversationEnd("a", 50, 2))
     bench.run(700_000)

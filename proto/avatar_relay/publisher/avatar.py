@@ -11,13 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import dropwhile, takewhile
+from functools import partial
+from itertools import dropwhile
 
 from avatar_relay import checks
 from avatar_relay.checks import BytesLike
 from avatar_relay.media import AS_MOTION_SAYS, ConversationOpen, Expression, ExpressionPreset, Kind, OnPlaying
 from avatar_relay.messages import DeviceVolume, Dropped, Finished, FromPublisher, Interrupt, Pause, PlayerEvent, Resume, Volume
-from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings
+from avatar_relay.publisher.avatar_context import AvatarContext, AvatarSettings, CallLock, drop_motion
 from avatar_relay.publisher.conversation_record import Record, Told
 from avatar_relay.publisher.end_hint import EndHint
 from avatar_relay.publisher.errors import (
@@ -28,9 +29,8 @@ from avatar_relay.publisher.errors import (
     UnknownConversationError,
 )
 from avatar_relay.publisher.events import AvatarEvent, EventListeners, EventStream, StateChanged
-from avatar_relay.publisher.media_line import MotionMessage
 from avatar_relay.publisher.playback_tracker import ConversationFinished, PlaybackState, PlaybackTracker
-from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
+from avatar_relay.publisher.published_conversation import Phase, PlacedMotion, PublishedConversation
 from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.reasons import DropReason, Fault, Reason
 
@@ -48,8 +48,9 @@ class Avatar:
         """The records that were not over at the last call of `_live`."""
         self._speaking: Record | None = None
         self._moved = asyncio.Event()
-        self._audio_turn = asyncio.Lock()
-        self._motion_turn = asyncio.Lock()
+        self._audio_turn = CallLock()
+        self._motion_turn = CallLock()
+        self._drop = partial(drop_motion, context.session)
         self._listeners = EventListeners()
         self._end_hint = EndHint()
         self._state = PlaybackState.IDLE
@@ -68,27 +69,34 @@ class Avatar:
         Raises `InvalidMediaError` (nothing of `data` is accepted), `ConversationFailedError` if the conversation failed or was ended by
         others (once; the next call opens a new one), `ConnectionLostError`, `PublisherClosedError`.
         """
-        sound = checks.as_sound(data, end)
+        sound, record = checks.as_sound(data, end), self._speaking
+        if record is not None and record.stopped is None and not (end or self._audio_turn.calls):  # nearly all calls
+            self._context.check()
+            if record.conversation.offer_audio(sound):
+                self._stir(record)
+                return record.conversation.conversation_id
         async with self._audio_turn:
             record, steps = self._begin(sound)
             for step in steps:
                 await self._room(record, Kind.AUDIO, len(step))
                 if not record.conversation.takes_audio:
                     break
-                self._push_audio(record, step)
+                record.conversation.push_audio(step)
+                self._stir(record)
             return self._finish_audio(record, end=end)
 
     def yield_audio_data_nowait(self, data: BytesLike, *, end: bool = False) -> str:
         """`yield_audio_data` without waiting. Raises `BufferFullError` if there is no room for all of `data`."""
         sound = checks.as_sound(data, end)
-        if self._audio_turn.locked():
+        if self._audio_turn.calls:
             raise BufferFullError("another call still waits for room")
         current = self._current()
         if current is not None and not current.conversation.has_room(Kind.AUDIO, len(sound)):
             raise BufferFullError(f"no room for {len(sound)} bytes of sound: the device has not consumed the earlier media")
         record, steps = self._begin(sound)
         for step in steps:
-            self._push_audio(record, step)
+            record.conversation.push_audio(step)
+        self._stir(record)
         return self._finish_audio(record, end=end)
 
     async def yield_frames_data(
@@ -106,15 +114,19 @@ class Avatar:
         """
         payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
         checks.check_text(conversation_id, "conversation_id")
+        if not self._motion_turn.calls:
+            record = self._takes_motion(conversation_id)
+            if record is not None and record.conversation.fits(Kind.MOTION, sum(map(len, payloads))):  # nearly all calls
+                messages = record.conversation.inspect_all(payloads, positions)
+                return self._push_motion(record, messages) and self._after_motion(record, payloads)
         async with self._motion_turn:
-            record = self._context.session.record(conversation_id)
-            if record is None or conversation_id not in self._records:
-                return self._refuse(None, conversation_id, payloads)
-            messages = record.conversation.inspect_all(list(takewhile(bool, payloads)), positions)
-            for index, (message, position_us) in enumerate(messages):
+            if (record := self._takes_motion(conversation_id)) is None:
+                return self._drop(None, conversation_id, payloads)
+            messages = record.conversation.inspect_all(payloads, positions)
+            for index, (message, _) in enumerate(messages, 1):
                 await self._room(record, Kind.MOTION, len(message.data))
-                if not self._push_motion(record, message, position_us):
-                    return self._refuse(record, conversation_id, [left.data for left, _ in messages[index:]])
+                if not self._push_motion(record, messages[index - 1 : index], messages[index:]):
+                    return False
             return self._after_motion(record, payloads)
 
     def yield_frames_data_nowait(
@@ -123,19 +135,15 @@ class Avatar:
         """`yield_frames_data` without waiting. Raises `BufferFullError` if there is no room for all frames."""
         payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
         checks.check_text(conversation_id, "conversation_id")
-        if self._motion_turn.locked():
+        if self._motion_turn.calls:
             raise BufferFullError("another call still waits for room")
-        record = self._context.session.record(conversation_id)
-        if record is None or conversation_id not in self._records:
-            return self._refuse(None, conversation_id, payloads)
-        messages = record.conversation.inspect_all(list(takewhile(bool, payloads)), positions)
+        if (record := self._takes_motion(conversation_id)) is None:
+            return self._drop(None, conversation_id, payloads)
+        messages = record.conversation.inspect_all(payloads, positions)
         size = sum(len(message.data) for message, _ in messages)
         if record.conversation.motion_refusal is None and not record.conversation.has_room(Kind.MOTION, size):
             raise BufferFullError(f"no room for {size} bytes of motion: the device has not consumed the earlier media")
-        for index, (message, position_us) in enumerate(messages):
-            if not self._push_motion(record, message, position_us):
-                return self._refuse(record, conversation_id, [left.data for left, _ in messages[index:]])
-        return self._after_motion(record, payloads)
+        return self._push_motion(record, messages) and self._after_motion(record, payloads)
 
     def end(self) -> str | None:
         """End audio and motion of the latest conversation: for a backend whose motion is known to be complete.
@@ -308,10 +316,6 @@ class Avatar:
         self._unfinished.append(record)
         self._speaking = record
 
-    def _push_audio(self, record: Record, step: bytes) -> None:
-        record.conversation.push_audio(step)
-        self._stir(record)
-
     def _finish_audio(self, record: Record, *, end: bool, everything: bool = False) -> str:
         conversation = record.conversation
         self._raise_if_stopped(record)
@@ -328,11 +332,13 @@ class Avatar:
         self._stir(record)
         return record.conversation_id
 
-    def _push_motion(self, record: Record, message: MotionMessage, at_us: int | None) -> bool:
-        if record.conversation.motion_refusal is not None:
-            return False
-        record.conversation.push_motion(message, self._context.now_us(), at_us)
-        self._stir(record)
+    def _push_motion(self, record: Record, messages: Sequence[PlacedMotion], later: Sequence[PlacedMotion] = ()) -> bool:
+        """Accept `messages`; False if that is refused: then the rest of them is dropped, with the `later` ones."""
+        for index, (message, at_us) in enumerate(messages):
+            if record.conversation.motion_refusal is not None:
+                return self._drop(record, record.conversation_id, [left.data for left, _ in (*messages[index:], *later)])
+            record.conversation.push_motion(message, self._context.now_us(), at_us)
+            self._stir(record)
         return True
 
     def _after_motion(self, record: Record, frames: Sequence[bytes]) -> bool:
@@ -342,17 +348,11 @@ class Avatar:
             record.conversation.set_audio_only(self._context.now_us())
             self._stir(record)
             left = [frame for frame in dropwhile(bool, frames) if frame]
-            return not left or self._refuse(record, record.conversation_id, left)
+            return not left or self._drop(record, record.conversation_id, left)
         return True
 
-    def _refuse(self, record: Record | None, conversation_id: str, frames: Sequence[bytes]) -> bool:
-        """Count and report motion that is dropped here."""
-        reason = DropReason.CONVERSATION_UNKNOWN if record is None else record.conversation.motion_refusal
-        payloads, size = sum(1 for frame in frames if frame), sum(map(len, frames))
-        logger.info("motion dropped: conversation=%s payloads=%d bytes=%d reason=%s", conversation_id, payloads, size, reason)
-        if record is not None and reason is not None and payloads:
-            self._context.session.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
-        return False
+    def _takes_motion(self, conversation_id: str) -> Record | None:
+        return self._context.session.record(conversation_id) if conversation_id in self._records else None
 
     async def _room(self, record: Record, kind: Kind, size: int) -> None:
         """Wait until `size` bytes fit, or the conversation is closed."""
@@ -372,7 +372,7 @@ class Avatar:
 
     def _stir(self, record: Record) -> None:
         """Notify the session that this conversation may have data to send."""
-        self._context.session.stir(record)
+        self._context.session.outbox.add(record.conversation)
         self._context.wake()
 
     def _say(self, message: FromPublisher) -> None:

@@ -1,16 +1,23 @@
-"""The context of an avatar: its settings, and the part of its publisher that it uses."""
+"""The context of an avatar: its settings, the part of its publisher that it uses, and how its calls wait and drop motion."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from avatar_relay.checks import FieldError, check_text, check_type
 from avatar_relay.ids import ID_RULE, is_valid_id
-from avatar_relay.media import AudioFormat, ConversationOpen, Expression, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.media import AudioFormat, ConversationOpen, Expression, Kind, MotionFormat, OnPlaying, Pacing, TraceContext
+from avatar_relay.messages import Dropped
+from avatar_relay.publisher.conversation_record import Record
 from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.publisher.publisher_session import PublisherSession
-from avatar_relay.reasons import Fault, Reason
+from avatar_relay.reasons import DropReason, Fault, Reason
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +47,47 @@ class AvatarSettings:
         return ConversationOpen(conversation_id, self.audio_format, self.motion_format, self.pacing, self.on_playing, trace, expression)
 
 
+def drop_motion(session: PublisherSession, record: Record | None, conversation_id: str, frames: Sequence[bytes]) -> bool:
+    """Count and report motion that is dropped here. Returns False."""
+    reason = DropReason.CONVERSATION_UNKNOWN if record is None else record.conversation.motion_refusal
+    payloads, size = sum(1 for frame in frames if frame), sum(map(len, frames))
+    logger.info("motion dropped: conversation=%s payloads=%d bytes=%d reason=%s", conversation_id, payloads, size, reason)
+    if record is not None and reason is not None and payloads:
+        session.tell_dropped(record, Dropped(Kind.MOTION, payloads, size, reason))
+    return False
+
+
+class CallLock(asyncio.Lock):
+    """A lock for calls that may have to wait for room; another call may do without it while there are none."""
+
+    calls = 0
+    """Calls that hold it or wait for it."""
+
+    async def acquire(self) -> Literal[True]:
+        """See `asyncio.Lock`."""
+        self.calls += 1
+        try:
+            return await super().acquire()
+        except BaseException:
+            self.calls -= 1
+            raise
+
+    def release(self) -> None:
+        """See `asyncio.Lock`."""
+        self.calls -= 1
+        super().release()
+
+
 class AvatarContext(Protocol):
     """The part of the publisher that an avatar uses."""
 
-    @property
-    def session(self) -> PublisherSession:
-        """The session that holds all conversations."""
-        ...
+    session: PublisherSession
+    """The session that holds all conversations."""
+    buffer_bytes: int
+    """Bound of the waiting data per conversation and kind."""
 
     def check(self) -> None:
         """Raise `PublisherClosedError` or `ConnectionLostError` if nothing can be sent now."""
-        ...
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bound of the waiting data per conversation and kind."""
         ...
 
     def now_us(self) -> int:

@@ -163,17 +163,14 @@ def _encode(message: FromPublisher | Joined) -> bytes:
         data: bytes = wire.publish_request_to_wire(message).SerializeToString()
         return data
     except Exception as error:
-        messages = message.messages if isinstance(message, Joined) else (message,)
-        at = next((index for index, one in enumerate(messages) if not _is_encodable(one)), 0)
-        raise UnsendableError(messages[at], messages[:at] + messages[at + 1 :]) from error
-
-
-def _is_encodable(message: FromPublisher) -> bool:
-    try:
-        wire.publish_request_to_wire(message).SerializeToString()
-    except Exception:
-        return False
-    return True
+        if not isinstance(message, Joined):
+            raise UnsendableError(message, ()) from error
+        for at, one in enumerate(message.messages):
+            try:
+                _encode(one)
+            except UnsendableError as its:
+                raise UnsendableError(one, message.messages[:at] + message.messages[at + 1 :]) from its.__cause__
+        raise UnsendableError(message.messages[0], message.messages[1:]) from error
 
 
 def _read_token(token: str | Path | None) -> str | None:

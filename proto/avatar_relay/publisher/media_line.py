@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol, assert_never
+from typing import NamedTuple, Protocol
 
 from avatar_relay.errors import SoundError
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_PAYLOAD_BYTES, MAX_PCM_PAYLOAD_US
@@ -73,9 +73,9 @@ class PcmLine:
         self._carry = b""
 
     @property
-    def length_us(self) -> int | None:
+    def length_us(self) -> int:
         """Length of all whole samples so far."""
-        return self._pts_us()
+        return self._samples * 1_000_000 // self._rate_hz
 
     @property
     def carried_bytes(self) -> int:
@@ -84,18 +84,16 @@ class PcmLine:
 
     def cut(self, data: bytes) -> list[Slice]:
         """The next payloads; part of a sample is kept for the next call."""
-        data = self._carry + data
+        if self._carry:
+            data = self._carry + data
         whole = len(data) - len(data) % self._sample_bytes
         self._carry = data[whole:]
-        return [self._slice(data[start : min(start + self.step_bytes, whole)]) for start in range(0, whole, self.step_bytes)]
-
-    def _slice(self, data: bytes) -> Slice:
-        pts_us = self._pts_us()
-        self._samples += len(data) // self._sample_bytes
-        return Slice(data, pts_us, self._pts_us() - pts_us)
-
-    def _pts_us(self) -> int:
-        return self._samples * 1_000_000 // self._rate_hz
+        slices = []
+        for start in range(0, whole, self.step_bytes):
+            piece, begin_us = data[start : min(start + self.step_bytes, whole)], self.length_us
+            self._samples += len(piece) // self._sample_bytes
+            slices.append(Slice(piece, begin_us, self.length_us - begin_us))
+        return slices
 
 
 class StreamLine:
@@ -128,7 +126,8 @@ class PacketLine:
         """The packet, with the length that its first bytes declare. Raises `InvalidMediaError` if it is not a packet."""
         if not data:
             return []
-        check_size(data, "a packet", "audio")
+        if len(data) > MAX_PAYLOAD_BYTES:
+            raise too_large(data, "a packet", "audio")
         try:
             piece = Slice(data, self.length_us, self._packet_duration_us(data))
         except ValueError as error:
@@ -178,14 +177,11 @@ class MotionLine:
 
     def inspect(self, data: bytes) -> MotionMessage:
         """Inspect a payload; assigns no position. Raises `InvalidMediaError` if it is not motion of this format."""
-        check_size(data, "a motion payload", "motion")
-        match self._format.encoding:
-            case MotionEncoding.AVATARKIT_V2:
-                return _inspect_avatarkit(data)
-            case MotionEncoding.BLENDSHAPE_WEIGHTS:
-                return _inspect_weights(data, len(self._format.blendshape_names))
-            case _:
-                assert_never(self._format.encoding)
+        if len(data) > MAX_PAYLOAD_BYTES:
+            raise too_large(data, "a motion payload", "motion")
+        if self._format.encoding is MotionEncoding.AVATARKIT_V2:
+            return _inspect_avatarkit(data)
+        return _inspect_weights(data, len(self._format.blendshape_names))
 
     def split(self, message: MotionMessage, at_us: Sequence[int]) -> list[tuple[MotionMessage, int | None]]:
         """Split rows of weights with one position each into parts on the format's grid (to `ON_GRID_US`), with the position of each part.
@@ -218,11 +214,10 @@ class MotionLine:
         return round(keyframes * 1_000_000 / self._format.keyframes_per_second)
 
 
-def check_size(data: bytes, what: str, field: str) -> None:
-    """Raise `InvalidMediaError` if `data` is larger than a payload may be."""
-    if len(data) > MAX_PAYLOAD_BYTES:
-        text = f"{what} of {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} are carried"
-        raise InvalidMediaError(Fault(Reason.PAYLOAD_TOO_LARGE, text, field))
+def too_large(data: bytes, what: str, field: str) -> InvalidMediaError:
+    """The error for data that is larger than a payload may be."""
+    text = f"{what} of {len(data)} bytes; at most {MAX_PAYLOAD_BYTES} are carried"
+    return InvalidMediaError(Fault(Reason.PAYLOAD_TOO_LARGE, text, field))
 
 
 def _inspect_avatarkit(data: bytes) -> MotionMessage:

@@ -21,11 +21,11 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from avatar_relay.checks import FieldError
 from avatar_relay.fragments import split
-from avatar_relay.limits import MAX_JOINED_BYTES, STRICT_SYNC_WAIT_US
+from avatar_relay.limits import MAX_JOINED_BYTES, MAX_MESSAGE_PAYLOADS, STRICT_SYNC_WAIT_US
 from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, PlayerEventBody, Taken
 from avatar_relay.publisher.errors import InvalidMediaError
@@ -82,17 +82,22 @@ class _Queue:
         pts_us = self.payloads[0].pts_us
         return -1 if pts_us is None else pts_us
 
-    def take(self) -> Payload:
-        """Remove the next payload for sending, and keep it; beyond the bound the oldest is no longer kept."""
-        payload = self.payloads.popleft()
-        size = len(payload.data)
-        self.waiting_bytes -= size
-        self.credit -= size
-        self.sent.append(payload)
-        self.sent_bytes += size
-        if self.sent_bytes > RETAIN_BYTES:
+    def take(self, room: int, most: int) -> list[Payload]:
+        """Remove the next payloads for sending, as far as credit and `room` allow, and keep them; beyond the bound the oldest are no
+        longer kept.
+        """
+        waiting, taken = self.payloads, list[Payload]()
+        allowed = left = min(self.credit, room)
+        while waiting and len(taken) < most and (size := len(waiting[0].data)) <= left:
+            left -= size
+            taken.append(waiting.popleft())
+        self.sent += taken
+        self.waiting_bytes -= allowed - left
+        self.credit -= allowed - left
+        self.sent_bytes += allowed - left
+        while self.sent_bytes > RETAIN_BYTES:
             self.release(self.sent[0].seq)
-        return payload
+        return taken
 
     def release(self, seq: int) -> None:
         """Stop keeping payloads up to `seq`."""
@@ -141,6 +146,8 @@ class PublishedConversation:
         """The end was sent before the motion was complete."""
         self.end_was_sent = False
         """The end was sent at least once; a relay may not have received it."""
+        self.has_more = False
+        """After a message: whether another one may follow at once."""
         self.suspended = False
         """Rule 6: the relay has not yet reported it as open."""
 
@@ -175,8 +182,11 @@ class PublishedConversation:
 
     def has_room(self, kind: Kind, size: int) -> bool:
         """Whether `size` bytes fit into the buffer. Data larger than the buffer fits if nothing waits."""
-        queue = self._queues[kind]
-        return not queue.payloads or queue.waiting_bytes + size <= self._buffer_bytes
+        return not self._queues[kind].payloads or self.fits(kind, size)
+
+    def fits(self, kind: Kind, size: int) -> bool:
+        """Whether the buffer holds `size` bytes more."""
+        return self._queues[kind].waiting_bytes + size <= self._buffer_bytes
 
     def audio_steps(self, data: bytes) -> list[bytes]:
         """Split `data` into pieces to be pushed one after the other, so that the caller can wait for room in between.
@@ -186,6 +196,13 @@ class PublishedConversation:
         data = admit(self._audio, data)
         step = self._audio.step_bytes
         return [data[start : start + step] for start in range(0, len(data), step)] or [data]
+
+    def offer_audio(self, data: bytes) -> bool:
+        """Accept audio of any length, if it is accepted at present and fits; else False. Raises as `audio_steps`."""
+        if self.phase is not Phase.OPEN or not self.fits(Kind.AUDIO, len(data)):
+            return False
+        self._append(Kind.AUDIO, self._audio.cut(admit(self._audio, data)))
+        return True
 
     def push_audio(self, data: bytes) -> None:
         """Accept one piece of audio. Raises `InvalidMediaError` if it cannot be a packet; then nothing is accepted."""
@@ -205,11 +222,13 @@ class PublishedConversation:
         return self._motion.inspect(data)
 
     def inspect_all(self, frames: Sequence[bytes], at_us: int | list[int] | None) -> list[PlacedMotion]:
-        """Check motion payloads; rows with one position each are split where they leave the grid.
+        """Check motion payloads before the first empty one; rows with one position each are split where they leave the grid.
 
         Raises `InvalidMediaError`, and `ValueError` if the number of positions differs from that of the keyframes.
         """
-        messages = [self.inspect_motion(frame) for frame in frames]
+        if len(frames) == 1 and frames[0] and not isinstance(at_us, list):
+            return [(self.inspect_motion(frames[0]), at_us)]
+        messages = [self.inspect_motion(frame) for frame in takewhile(bool, frames)]
         if not isinstance(at_us, list):
             return [(message, None if index else at_us) for index, message in enumerate(messages)]
         ends = list(accumulate(message.keyframes for message in messages))
@@ -223,11 +242,11 @@ class PublishedConversation:
 
     def push_motion(self, message: MotionMessage, now_us: int, at_us: int | None = None) -> None:
         """Accept a checked motion payload: after the last one, or at a position."""
-        assert self.motion_refusal is None
         assert self._motion is not None
         self._append(Kind.MOTION, [self._motion.place(message, at_us)])
         self._motion_complete = self._motion_complete or message.is_last
-        self._settle(now_us)
+        if self.phase is Phase.AUDIO_ENDED:
+            self._settle(now_us)
 
     def set_audio_only(self, now_us: int) -> None:
         """Audio only from here on. Final; no effect if repeated, or for a conversation without motion."""
@@ -332,7 +351,7 @@ class PublishedConversation:
         if payloads := self._take():
             return Media(self.conversation_id, tuple(payloads))
         if self._audio_only_due and not self._queues[Kind.MOTION].payloads:
-            self._audio_only_due = False
+            self._audio_only_due, self.has_more = False, True
             return AudioOnly(self.conversation_id)
         if self.phase is Phase.COMPLETE and not self.is_waiting:
             self.phase, self.end_was_sent = Phase.ENDED, True
@@ -347,14 +366,18 @@ class PublishedConversation:
     def _take(self) -> list[Payload]:
         """The payloads of the next message, in the order of rule 2."""
         audio, motion = self._queues[Kind.AUDIO], self._queues[Kind.MOTION]
-        taken: list[Payload] = []
+        if not (audio.payloads and motion.payloads):  # nearly always
+            taken = (audio if audio.payloads else motion).take(MAX_JOINED_BYTES, MAX_MESSAGE_PAYLOADS)
+            self.has_more = bool(audio.payloads or motion.payloads) or self._audio_only_due or self.phase is Phase.COMPLETE
+            return taken
+        self.has_more, taken = True, []
         room = MAX_JOINED_BYTES
         while True:
             audio_us, motion_us = audio.first_us(room), motion.first_us(room)
             if audio_us is None and motion_us is None:
                 return taken
             sound_goes = motion_us is None or (audio_us is not None and audio_us <= motion_us)
-            taken.append((audio if sound_goes else motion).take())
+            taken += (audio if sound_goes else motion).take(room, 1)
             room -= len(taken[-1].data)
 
     def _append(self, kind: Kind, slices: Iterable[Slice]) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 from avatar_relay.backoff import FOREIGN_REFUSAL_S, PUBLISHER_BACKOFF, Attempts, asked_to_wait_s
 from avatar_relay.checks import FieldError, as_addresses, check_function, check_int, check_text, check_type, wrong_type
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
-from avatar_relay.limits import DEVICE_LEASE_US, PEER_TIMEOUT_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
+from avatar_relay.limits import DEVICE_LEASE_US, PROTOCOL_VERSION, PUBLISHER_LEASE_US
 from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, TraceContext
 from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
@@ -50,8 +50,6 @@ BUFFER_BYTES = 2 << 20
 PATIENCE_US = DEVICE_LEASE_US
 """How long a relay may be away: as long as devices wait with the data that they hold."""
 CLOSE_TIMEOUT_S = 30.0
-SILENT_BEATS = 4
-"""The relay answers each ping. If it asks for rare pings, it counts as silent only after this many heartbeats."""
 _SOFTWARE = f"avatar-relay {version('avatar-relay')}"
 _US_PER_S = 1_000_000
 
@@ -112,6 +110,8 @@ class Publisher:
         """How long the relay asked to wait when it ended the stream."""
         self._changed = asyncio.Event()
         self._writer = Writer(self.session, now_us=now_us, media_tick_us=media_tick_us, wrote=self._changed.set)
+        self.wake = self._writer.wake
+        """Wake the writer: there may be something to send. Used by avatars."""
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -229,10 +229,6 @@ class Publisher:
         if not self._connected and not self._patient:
             raise self._why_not_connected("there is no stream to the relay at present")
 
-    def wake(self) -> None:
-        """Wake the writer: there may be something to send."""
-        self._writer.wake()
-
     def mint_id(self) -> str:
         """A new conversation id."""
         return mint_conversation_id(self._random_bytes)
@@ -349,14 +345,9 @@ class Publisher:
         self._changed.set()
 
     async def _read(self, link: RelayLink) -> None:
-        heartbeat_s = self._writer.heartbeat_s
-        silence_s = max(PEER_TIMEOUT_US / _US_PER_S, SILENT_BEATS * heartbeat_s) if heartbeat_s else None
+        now_s = asyncio.get_running_loop().time
         while True:
-            try:
-                async with asyncio.timeout(silence_s):
-                    message = await link.receive()
-            except TimeoutError:
-                raise ConnectionLostError(f"the relay was silent for {silence_s:g} s") from None
+            message, self._writer.heard_s = await link.receive(), now_s()
             if message is None:
                 raise ConnectionLostError("the relay ended the stream")
             if isinstance(message, GoAway):
@@ -366,7 +357,8 @@ class Publisher:
                 fault = message.fault
                 logger.warning("conversation=%s device=%s: %s: %s", message.conversation_id, message.device_id, fault.reason, fault.text)
             self.session.handle(message, self.now_us())
-            self._writer.wake()
+            if self.session.outbox.has_work:
+                self._writer.wake()
             self._changed.set()
 
     async def _until_changed(self) -> None:

@@ -36,6 +36,11 @@ class SendQueue:
         """`tick` has nothing to do before this; perhaps nothing then."""
 
     @property
+    def has_work(self) -> bool:
+        """Whether anything may be there to send."""
+        return bool(self._control or self._acks or self._ping or self._turns)
+
+    @property
     def has_control(self) -> bool:
         """Whether a command waits."""
         return bool(self._control)
@@ -95,15 +100,12 @@ class SendQueue:
         if self._ping is not None:
             ping, self._ping = self._ping, None
             return ping
-        return self._next_of_conversations()
-
-    def _next_of_conversations(self) -> FromPublisher | None:
         while self._turns:
             turn, _ = self._turns.popitem(last=False)
             message = turn.next_message()
             if turn.phase in (Phase.ENDED, Phase.CLOSED):
                 del self._open[turn]
-            elif message is not None:
+            elif message is not None and turn.has_more:
                 self._turns[turn] = None
             elif turn.deadline_us is not None:
                 self.deadline_us = min(self.deadline_us or turn.deadline_us, turn.deadline_us)

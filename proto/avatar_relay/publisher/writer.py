@@ -5,7 +5,7 @@ Rules:
    joined requests, all waiting messages travel as one.
 2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not. Media that
    gathers during a send that lasts beyond that multiple does not wait for another one.
-3. A ping is sent every heartbeat, behind all waiting control.
+3. A ping is sent every heartbeat, behind all waiting control. A relay that is silent for `PEER_TIMEOUT_US` is lost.
 4. A message that cannot be sent fails its own conversation; all others are sent.
 """
 
@@ -16,13 +16,15 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from avatar_relay.limits import MAX_JOINED_BYTES, MAX_JOINED_REQUESTS
+from avatar_relay.limits import MAX_JOINED_BYTES, MAX_JOINED_REQUESTS, PEER_TIMEOUT_US
 from avatar_relay.messages import FromPublisher, Interrupt, Joined, Limits, Media, Ping, PublishOpen
-from avatar_relay.publisher.errors import BufferFullError, UnsendableError
+from avatar_relay.publisher.errors import BufferFullError, ConnectionLostError, UnsendableError
 from avatar_relay.publisher.publisher_session import PublisherSession
 from avatar_relay.publisher.relay_link import RelayLink
 from avatar_relay.reasons import Fault, Reason
 
+SILENT_BEATS = 4
+"""The relay answers each ping. If it asks for rare pings, it counts as silent only after this many heartbeats."""
 _US_PER_S = 1_000_000
 
 logger = logging.getLogger(__name__)
@@ -36,11 +38,15 @@ class Writer:
         self._now_us = now_us
         self._media_tick_us = media_tick_us
         self._wrote = wrote
-        self._work = asyncio.Event()
+        self._has_work = False
+        self._waiter: asyncio.Future[None] | None = None
+        """Set while there is nothing to send."""
         self._ping_id = 0
         self._max_joined = 1
         self.heartbeat_s = 0.0
         """Interval of pings, as the relay asks; 0: none."""
+        self.heard_s = 0.0
+        """When the relay's last message arrived, by the event loop's clock."""
 
     def welcome(self, limits: Limits) -> None:
         """A stream is open, with these limits of its relay."""
@@ -50,7 +56,10 @@ class Writer:
 
     def wake(self) -> None:
         """Wake the writer: there may be something to send."""
-        self._work.set()
+        self._has_work = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def ping(self) -> int:
         """Queue a ping behind all waiting control; returns its id."""
@@ -60,70 +69,77 @@ class Writer:
         return self._ping_id
 
     async def beat(self) -> None:
-        """Send pings until cancelled (rule 3)."""
+        """Send pings until cancelled (rule 3). Raises `ConnectionLostError` if the relay falls silent. One timer, however much it says."""
+        now_s, silence_s = asyncio.get_running_loop().time, max(PEER_TIMEOUT_US / _US_PER_S, SILENT_BEATS * self.heartbeat_s)
+        self.heard_s = now_s()
         while self.heartbeat_s:
+            left_s = self.heard_s + silence_s - now_s()
+            if left_s <= 0:
+                raise ConnectionLostError(f"the relay was silent for {silence_s:g} s")
             self.ping()
-            await asyncio.sleep(self.heartbeat_s)
+            await asyncio.sleep(min(self.heartbeat_s, left_s))
 
     async def write(self, link: RelayLink) -> None:
         """Send messages until cancelled (rules 1 and 2). Raises `ConnectionLostError`."""
+        session, tick_us = self._session, self._media_tick_us
         while True:
-            self._work.clear()
-            began_us = self._now_us()
-            self._session.tick(began_us)
+            self._has_work = False
+            began_us = self._now_us() if tick_us else 0
+            if session.deadline_us is not None:
+                session.tick(self._now_us())
             messages = self._gather()
-            if messages:
-                await self._send(link, messages)
+            while messages:
+                try:
+                    await link.send(messages[0] if len(messages) == 1 else Joined(messages))
+                    break
+                except UnsendableError as error:
+                    messages = self._give_up(error)
             self._wrote()
-            if not messages:
+            if not self._has_work:
                 await self._until_work()
-                began_us = self._now_us()
-            if self._media_tick_us and not self._session.outbox.has_control:
-                due_us = (began_us // self._media_tick_us + 1) * self._media_tick_us
+                began_us = self._now_us() if tick_us else 0
+            if tick_us and not session.outbox.has_control:
+                due_us = (began_us // tick_us + 1) * tick_us
                 await asyncio.sleep(max(due_us - self._now_us(), 0) / _US_PER_S)
 
-    async def _send(self, link: RelayLink, messages: tuple[FromPublisher, ...]) -> None:
-        """Send messages; one that cannot be sent fails its conversation (rule 4)."""
-        while messages:
-            try:
-                await link.send(messages[0] if len(messages) == 1 else Joined(messages))
-                return
-            except UnsendableError as error:
-                logger.exception("conversation=%s: %s", _conversation_of(error.message), error)
-                self._give_up(error)
-                failed_id = _conversation_of(error.message)
-                messages = tuple(one for one in error.unsent if not failed_id or _conversation_of(one) != failed_id)
-
-    def _give_up(self, error: UnsendableError) -> None:
-        """Fail the message's conversation, and interrupt it at the relay if it was opened there."""
-        record = self._session.record(_conversation_of(error.message))
-        if record is None:
-            return
-        self._session.fail(record, Fault(Reason.MESSAGE_INVALID, f"{error}: {error.__cause__!r}"))
-        if not isinstance(error.message, PublishOpen):
-            with suppress(BufferFullError):
-                self._session.say(Interrupt(record.conversation_id))
+    def _give_up(self, error: UnsendableError) -> tuple[FromPublisher, ...]:
+        """Fail the conversation of a message that cannot be sent (rule 4); returns the messages that can still be sent."""
+        failed_id = _conversation_of(error.message)
+        logger.error("conversation=%s: %s", failed_id, error, exc_info=error)
+        self._has_work = True
+        record = self._session.record(failed_id)
+        if record is not None:
+            self._session.fail(record, Fault(Reason.MESSAGE_INVALID, f"{error}: {error.__cause__!r}"))
+            if not isinstance(error.message, PublishOpen):  # then it was opened at the relay
+                with suppress(BufferFullError):
+                    self._session.say(Interrupt(failed_id))
+        return tuple(one for one in error.unsent if not failed_id or _conversation_of(one) != failed_id)
 
     def _gather(self) -> tuple[FromPublisher, ...]:
+        """The messages that travel together; notes whether more may wait."""
         messages: list[FromPublisher] = []
         size = 0
         while len(messages) < self._max_joined and size < MAX_JOINED_BYTES:
-            message = self._session.next_message()
-            if message is None:
-                break
+            if (message := self._session.next_message()) is None:
+                return tuple(messages)
             messages.append(message)
             if isinstance(message, Media):
-                size += sum([len(payload.data) for payload in message.payloads])
+                for payload in message.payloads:
+                    size += len(payload.data)
+        self._has_work = True
         return tuple(messages)
 
     async def _until_work(self) -> None:
-        deadline_us = self._session.deadline_us
-        if deadline_us is None:
-            await self._work.wait()
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(deadline_us - self._now_us(), 0) / _US_PER_S):
-                await self._work.wait()
+        """Wait until woken, or until a time-out must be applied."""
+        loop, deadline_us = asyncio.get_running_loop(), self._session.deadline_us
+        timer = None if deadline_us is None else loop.call_later(max(deadline_us - self._now_us(), 0) / _US_PER_S, self.wake)
+        waiter = self._waiter = loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
 
 
 def _conversation_of(message: FromPublisher) -> str:

@@ -61,18 +61,6 @@ from avatar_relay.wire.values import (
 )
 
 
-def _payload_fields(payload: Payload) -> dict[str, Any]:
-    return {
-        "kind": KIND_TO_WIRE[payload.kind],
-        "seq": payload.seq,
-        "pts_us": payload.pts_us,
-        "duration_us": payload.duration_us,
-        "data": payload.data,
-        "fragment_offset": payload.fragment_offset,
-        "total_bytes": payload.total_bytes,
-    }
-
-
 def payload_from_wire(message: pb.Payload, conversation_id: str) -> Payload:
     """Check and read a payload; `conversation_id` is used in the error."""
     data, offset, whole, duration_us = message.data, message.fragment_offset, message.total_bytes, message.duration_us
@@ -114,14 +102,26 @@ def _unusual_payload_from_wire(message: pb.Payload, conversation_id: str) -> Pay
     )
 
 
-def media_to_wire(media: m.Media) -> dict[str, Any]:
-    """Payloads of one conversation as the fields of a `Media`: a message would be copied when put into another one."""
-    return {"conversation_id": media.conversation_id, "payloads": [_payload_fields(payload) for payload in media.payloads]}
+def media_to_wire(media: m.Media) -> pb.Media:
+    """Payloads of one conversation."""
+    message = pb.Media()
+    put_media(message, media)
+    return message
+
+
+def put_media(into: pb.Media, media: m.Media) -> None:
+    """Payloads of one conversation, put into an empty `Media`: one made before would be copied when put into another message."""
+    into.conversation_id = media.conversation_id
+    for kind, seq, data, pts_us, duration_us, offset, total in media.payloads:
+        into.payloads.add(
+            kind=KIND_TO_WIRE[kind], seq=seq, pts_us=pts_us, duration_us=duration_us, data=data, fragment_offset=offset, total_bytes=total
+        )
 
 
 def encode_payload(payload: Payload) -> bytes:
     """A payload as bytes, for `splice_media_response`: an entry of `Media.payloads` with its tag and length."""
-    return delimited(_MEDIA_PAYLOADS, pb.Payload(**_payload_fields(payload)).SerializeToString())
+    data: bytes = media_to_wire(m.Media("", (payload,))).SerializeToString()
+    return data
 
 
 def splice_media_response(conversation_id: str, payloads: Iterable[bytes]) -> bytes:

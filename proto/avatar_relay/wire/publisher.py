@@ -12,7 +12,7 @@ from avatar_relay.v1 import publisher_service_pb2 as pb
 from avatar_relay.wire.control import COMMANDS, CREDIT, CURSOR, ERROR, EVENT, GOAWAY, HELD, LIMITS, PONG, VOLUME
 from avatar_relay.wire.converters import Converter, OneOf, at_most, cut_to, message, repeated, texts
 from avatar_relay.wire.live_media import joined_data_in
-from avatar_relay.wire.media import open_from_wire, open_to_wire, published_media_from_wire
+from avatar_relay.wire.media import open_from_wire, open_to_wire, published_media_from_wire, put_media
 from avatar_relay.wire.values import WireError, bounded, check_count
 
 
@@ -56,9 +56,13 @@ _PUBLISH_REQUEST: OneOf[m.FromPublisher] = OneOf(
 
 def publish_request_to_wire(message: m.FromPublisher | m.Joined) -> pb.PublishRequest:
     """Encode a publisher's message."""
-    if isinstance(message, m.Joined):
-        return pb.PublishRequest(joined={"requests": [_PUBLISH_REQUEST.fields(one) for one in message.messages]})
-    request: pb.PublishRequest = _PUBLISH_REQUEST.to_wire(message)
+    request, messages = pb.PublishRequest(), message.messages if isinstance(message, m.Joined) else (message,)
+    for one in messages:
+        into = request if one is message else request.joined.requests.add()
+        if isinstance(one, m.Media):
+            put_media(into.media, one)
+        else:
+            into.MergeFrom(_PUBLISH_REQUEST.to_wire(one))
     return request
 
 
@@ -80,12 +84,7 @@ def requests_in(message: pb.PublishRequest, data: bytes) -> Sequence[tuple[pb.Pu
     if len(requests) > MAX_JOINED_REQUESTS:
         text = f"{len(requests)} requests joined in one message; at most {MAX_JOINED_REQUESTS} are allowed"
         raise WireError(Fault(Reason.MESSAGE_INVALID, text, "joined.requests"))
-    return list(zip(requests, joined_data_in(data) or map(_serialized, requests), strict=True))
-
-
-def _serialized(message: pb.PublishRequest) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
+    return list(zip(requests, joined_data_in(data) or [one.SerializeToString() for one in requests], strict=True))
 
 
 MAX_TAKEN = 16_384

@@ -119,7 +119,7 @@ def test_a_half_open_line_is_found_and_left_in_time() -> None:
 
 async def test_a_silent_relay_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the peer timeout, or, if the relay requests rare pings, after some of them. The next stream has the same session."""
-    monkeypatch.setattr("avatar_relay.publisher.publisher.PEER_TIMEOUT_US", 20_000)
+    monkeypatch.setattr("avatar_relay.publisher.writer.PEER_TIMEOUT_US", 20_000)
     relay = FakeRelay(heartbeat_ms=30)
     async with relay.publisher():
         first = relay.link

@@ -29,6 +29,7 @@ async def sent_at(monkeypatch: pytest.MonkeyPatch, send_us: list[int]) -> list[i
         if (took_us := next(durations, None)) is None:
             raise ConnectionLostError("the end of the test")
         now_us[0] += took_us
+        writer.wake()
         waiting.append(Media("c1", (Payload(Kind.AUDIO, 1, bytes(8)),)))
 
     monkeypatch.setattr(asyncio, "sleep", sleep)

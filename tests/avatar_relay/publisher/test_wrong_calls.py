@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
@@ -328,7 +328,7 @@ async def test_what_can_not_be_sent_fails_its_own_conversation_only(way: str, wh
         wrong = other.yield_audio_data_nowait(sound)
         if what == "media":
             queue = other._records[wrong].conversation._queues[Kind.AUDIO].payloads
-            queue[0] = replace(queue[0], seq="1")  # type: ignore[arg-type]
+            queue[0] = queue[0]._replace(seq="1")  # type: ignore[arg-type]
         with pytest.raises(ConversationFailedError, match="could not be sent"):
             await other.finished(wrong)
         await assert_whole(avatar, device, conversation_id, sound, motion)

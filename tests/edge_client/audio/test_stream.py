@@ -1,7 +1,5 @@
 """The sound of one conversation, from payloads to samples."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -84,7 +82,7 @@ def test_a_gap_that_claims_to_be_long_is_not_filled() -> None:
     stream = _stream()
     first, second = audio_payloads(tone(1_920))
     stream.push(first)
-    stream.push(replace(second, seq=3, pts_us=3_600_000_000))
+    stream.push(second._replace(seq=3, pts_us=3_600_000_000))
     stream.decode(10_000, 0, can_wait=False)
     *_, last = stream.take(1 << 30)
     assert last.pts_frame == pytest.approx(3_600 * RATE_HZ, abs=1)
@@ -119,7 +117,7 @@ def test_undecodable_payload_is_concealed_and_the_rest_is_played() -> None:
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     payloads = audio_payloads(tone(4_800))
     for payload in payloads:
-        stream.push(replace(payload, data=bytes(len(payload.data))) if payload.seq in (2, 3) else payload)
+        stream.push(payload._replace(data=bytes(len(payload.data))) if payload.seq in (2, 3) else payload)
     stream.end(5)
     done = stream.decode(10_000, 0)
     assert [fault.reason for fault in done.faults] == [Reason.AUDIO_UNDECODABLE]
@@ -199,7 +197,7 @@ def test_a_gap_is_not_given_out_before_what_follows_is_known() -> None:
     stream = AudioStream(Picky(), PCM, max_bytes=1 << 20)
     first, second, third = audio_payloads(tone(2_880))
     stream.push(first)
-    stream.push(replace(second, data=bytes(1_920)))
+    stream.push(second._replace(data=bytes(1_920)))
     stream.decode(10_000, 0)
     assert stream.ready_frames == 960
     stream.push(third)

@@ -16,7 +16,17 @@ from dataclasses import dataclass, field, replace
 
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS, UNKNOWN_CONVERSATION_HOLD_BYTES, UNKNOWN_CONVERSATION_HOLD_US
 from avatar_relay.media import Cursor, Payload
-from avatar_relay.messages import ConversationCredit, Dropped, Finished, PlayerEvent, Pong, PublisherWelcome, ToPublisher
+from avatar_relay.messages import (
+    ConversationCredit,
+    ConversationError,
+    Dropped,
+    Finished,
+    PlayerEvent,
+    Pong,
+    PublisherWelcome,
+    ToPublisher,
+)
+from avatar_relay.reasons import Reason
 from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import Backlog, Unacknowledged
 from relay_server.core.conversation import Conversation
@@ -102,9 +112,9 @@ class PublisherRecord:
 
     def come_back(self, welcome: PublisherWelcome, missed: Iterable[ToPublisher]) -> None:
         """Begin a new stream of the same session: unacknowledged messages are resent. Queued credit is dropped, as `missed` restates it;
-        so are pongs, which would answer pings of the new stream."""
+        so are pongs, which would answer pings of the new stream, and answers that the earlier stream had not opened a conversation."""
         told = self._unacknowledged
-        waiting = [message for message in self.backlog if not isinstance(message, ConversationCredit | Pong) and message not in told]
+        waiting = [message for message in self.backlog if not _concerns_one_stream(message) and message not in told]
         self.backlog.begin([welcome, *missed])
         for message in (*self.drops.values(), *self.told_once, *told.all(), *waiting):
             self.missed += self.backlog.append(message)
@@ -179,3 +189,9 @@ class Registry:
         publisher = self.publishers.get(conversation.publisher)
         if publisher is not None:
             publisher.close(conversation.conversation_id)
+
+
+def _concerns_one_stream(message: ToPublisher) -> bool:
+    if isinstance(message, ConversationError):
+        return message.fault.reason is Reason.CONVERSATION_UNKNOWN
+    return isinstance(message, ConversationCredit | Pong)

@@ -7,7 +7,18 @@ import time
 import pytest
 
 from avatar_relay.media import Credit, Kind, Payload
-from avatar_relay.messages import ConversationCredit, ConversationError, Dropped, Finished, Limits, Opened, PlayerEvent, PublisherWelcome
+from avatar_relay.messages import (
+    ConversationCredit,
+    ConversationError,
+    Dropped,
+    Finished,
+    Limits,
+    Opened,
+    PlayerEvent,
+    Pong,
+    PublisherWelcome,
+    ToPublisher,
+)
 from avatar_relay.reasons import Fault, Reason
 from relay_server.core.allowance import Allowance
 from relay_server.core.backlog import MAX_BACKLOG, MAX_BACKLOG_BYTES, Backlog, Unacknowledged, size_of
@@ -82,6 +93,17 @@ def test_a_return_tells_again_what_was_told_and_not_acknowledged() -> None:
     publisher.tell(event(3))
     publisher.come_back(WELCOME, [])
     assert [getattr(message, "event_id", None) for message in publisher.backlog] == [None, 0, 2, 3]
+
+
+def test_a_return_does_not_tell_what_concerned_the_earlier_stream() -> None:
+    """A command that came before its conversation was open again, for example: by now it is, and the answer would end it."""
+    publisher = record()
+    told = [ConversationError("c", Fault(reason, "a text")) for reason in (Reason.CONVERSATION_UNKNOWN, Reason.SEQUENCE_GAP)]
+    queued: list[ToPublisher] = [*told, Pong(1, 0, 0, 0, 0), ConversationCredit("c", Credit(1, 1))]
+    for message in queued:
+        publisher.tell(message)
+    publisher.come_back(WELCOME, [])
+    assert list(publisher.backlog) == [WELCOME, told[1]]
 
 
 def test_acknowledgements_of_many_devices_out_of_order() -> None:

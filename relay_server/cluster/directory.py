@@ -117,7 +117,7 @@ class DeviceDirectory:
                 if not session.attached:
                     self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
             self._wake.set()
-        if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US // 2:
+        if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US * 9 // 10:
             self._beaten_us = now_us
             await self._backplane.publish(self._names.beats, self._names.relay.encode())
 

@@ -6,13 +6,13 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from avatar_relay.errors import PeerError
 from avatar_relay.ids import is_valid_id
-from avatar_relay.messages import PublisherHello, PublishOpen, ToPublisher
+from avatar_relay.messages import AtRelay, PublisherHello, PublishOpen, ToPublisher
 from avatar_relay.reasons import Fault, Reason
 from relay_server.access.caller import EVERYBODY
 from relay_server.backplane.backplane import BackplaneError, BackplaneMessage
@@ -101,8 +101,16 @@ class HomeEnd:
         if kind not in (RecordKind.REQUEST, RecordKind.PART_OPEN):
             return None
         try:
-            media = live_media_of(data)
-            taking = self._take_requests(kind, data) if media is None else self._port.send_media(media)
+            if (media := live_media_of(data)) is not None:
+                taking = self._port.send_media(media)
+            elif self._may_wait:
+                taking = self._take_by_hand(kind, data)
+            else:
+                taking = None
+                for message in self._messages(kind, data):
+                    self._port.take(message)
+                    if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
+                        self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
         except PeerError as error:
             self._port.end(error.fault)
             return None
@@ -114,17 +122,18 @@ class HomeEnd:
         except PeerError as error:
             self._port.end(error.fault)
 
-    async def _take_requests(self, kind: RecordKind, data: bytes) -> None:
-        for request, its_data in requests_in(data):
-            if (message := admitted(self._relay, self._port, EVERYBODY, request, its_data)) is None:
-                continue
-            if isinstance(message, PublishOpen):
-                if self._has_moved(message):
-                    continue
-                message = replace(message, is_part=kind is RecordKind.PART_OPEN)
+    async def _take_by_hand(self, kind: RecordKind, data: bytes) -> None:
+        for message in self._messages(kind, data):
             await self._port.send(message)
-            if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
-                self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
+
+    def _messages(self, kind: RecordKind, data: bytes) -> Iterator[AtRelay]:
+        """The messages of a request that are handled. Raises `PeerError`."""
+        for request, its_data in requests_in(data):
+            message = admitted(self._relay, self._port, EVERYBODY, request, its_data)
+            if isinstance(message, PublishOpen):
+                message = None if self._has_moved(message) else replace(message, is_part=kind is RecordKind.PART_OPEN)
+            if message is not None:
+                yield message
 
     def _has_moved(self, message: PublishOpen) -> bool:
         """Whether a device of a new conversation is not here any more: then nothing is opened, and the door looks for it again."""

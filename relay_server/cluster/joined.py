@@ -150,6 +150,8 @@ class JoinedTunnels:
 class JoinedPath:
     """The path of one tunnel's messages, joined with those of other tunnels between the same relays."""
 
+    finds_silence = False
+
     def __init__(self, joined: JoinedTunnels, relay: str, tunnel_id: str, owner: str) -> None:
         self._joined = joined
         self._subject = joined.names.joined(relay)
@@ -174,6 +176,8 @@ class JoinedPath:
 
 class OwnSubjects:
     """Two subjects for one tunnel: all that version 1 has. A tunnel whose home may stop reading for a while needs them too."""
+
+    finds_silence = False
 
     def __init__(self, joined: JoinedTunnels, owner: str, *, listen: str, speak: str) -> None:
         self._joined = joined

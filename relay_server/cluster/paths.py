@@ -11,6 +11,9 @@ from relay_server.links.links import Link, TunnelEnd
 class TunnelPath(Protocol):
     """The path of one end's messages. Messages keep their order, but may be lost."""
 
+    finds_silence: bool
+    """The path itself sends heartbeats, and cuts the tunnel if it hears nothing."""
+
     async def open(self, user: TunnelEnd) -> None:
         """Listen. Raises `BackplaneError`."""
         ...
@@ -27,6 +30,8 @@ class TunnelPath(Protocol):
 
 class LinkPath:
     """The path of a tunnel's messages over a link."""
+
+    finds_silence = True
 
     def __init__(self, link: Link, tunnel_id: str) -> None:
         self._link = link

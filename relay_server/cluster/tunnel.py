@@ -66,11 +66,13 @@ class Tunnel:
 
         `busy_us`: how long this relay could not hear anything since the last call. That is no silence of the other end.
         """
+        if self._path.finds_silence:
+            return
         now_us = self._now_us()
         self._heard_us = min(now_us, self._heard_us + busy_us)
         if now_us - self._heard_us > SILENCE_US:
             self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
-        elif now_us - self._said_us >= BEAT_US // 2:
+        elif now_us - self._said_us >= BEAT_US * 9 // 10:
             self.send(())
 
     def cut(self, why: str) -> None:

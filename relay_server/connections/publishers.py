@@ -48,13 +48,17 @@ class PublisherPort(Port[ToPublisher]):
 
         Raises `PeerError` if the message ends the stream. Faults of a conversation are reported by `receive` instead.
         """
-        if self.fault is not None:
-            self.check_open()
         if self.publisher is not None and self.publisher.by_hand and isinstance(message, Media | PublishedMedia):
             while self._publishers.blocks(self.publisher, message):
+                self.check_open()
                 self.room.clear()
                 await self.room.wait()
-                self.check_open()
+        self.take(message)
+
+    def take(self, message: AtRelay) -> None:
+        """`send` for a stream with hello, which never blocks."""
+        if self.fault is not None:
+            self.check_open()
         self._publishers.take(self, message)
 
     def send_media(self, media: Sequence[PublishedMedia]) -> Awaitable[None] | None:

@@ -66,7 +66,10 @@ class Links(Protocol):
         ...
 
     def tick(self, busy_us: int) -> None:
-        """End links whose other end is silent. `busy_us`: how long this relay could not hear anything since the last call."""
+        """Send heartbeats, and end links whose other end is silent; call it a few times a second.
+
+        `busy_us`: how long this relay could not hear anything since the last call.
+        """
         ...
 
     def busy_us(self) -> int:

@@ -20,8 +20,10 @@ MAX_UNSENT_BYTES = 64 << 20
 """Limit of unsent data. Beyond it messages are refused."""
 MAX_PART_BYTES = 1 << 20
 """Limit of a received message."""
-SILENCE_US = 1_600_000
-"""A link with tunnels ends after this much silence, as they do: they send heartbeats."""
+BEAT_US, SILENCE_US = 450_000, 1_600_000
+"""Both ends of a link with tunnels say something at least this often, and end it after this much silence."""
+_HEARTBEAT = bytes(5)
+"""An empty message of no tunnel."""
 _HEAD = struct.Struct("<IB")
 
 
@@ -42,7 +44,7 @@ class SocketLink(asyncio.Protocol):
         self.proved.add_done_callback(_retrieve)
         self.gone = asyncio.Event()
         """Set when the link has ended."""
-        self.heard_us = now_us()
+        self.heard_us = self._said_us = now_us()
         self.busy_s = 0.0
         """How long messages were being handled."""
         self._received = bytearray()
@@ -96,10 +98,17 @@ class SocketLink(asyncio.Protocol):
         """Whether the link has ended."""
         return self.gone.is_set()
 
-    @property
-    def in_use(self) -> bool:
-        """Whether tunnels use the link; then their heartbeats are heard."""
-        return bool(self._users)
+    def tick(self, busy_us: int) -> None:
+        """Send a heartbeat, or end the link if nothing was heard, while it has tunnels. `busy_us`: see `Links.tick`."""
+        now_us = self._now_us()
+        self.heard_us = min(now_us, self.heard_us + busy_us)
+        if not self._users:
+            return
+        if now_us - self.heard_us > SILENCE_US:
+            self.end(f"relay {self.relay} said nothing for {(now_us - self.heard_us) // 1_000} ms")
+        elif now_us - self._said_us >= BEAT_US:
+            self._unsent.append(_HEARTBEAT)
+            self.flush()
 
     def listen(self, tunnel_id: str, user: TunnelEnd) -> None:
         """See `Link`."""
@@ -129,6 +138,7 @@ class SocketLink(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what was sent."""
+        self._said_us = self._now_us()
         unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
         if unsent and self.transport is not None and not self.transport.is_closing():
             self.transport.write(b"".join(unsent))

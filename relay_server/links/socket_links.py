@@ -22,7 +22,7 @@ from avatar_relay.errors import ConfigError
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.links.links import Link
 from relay_server.links.proof import NONCE_BYTES, AcceptingProof, ConnectingProof, ProofError
-from relay_server.links.socket_link import SILENCE_US, SocketLink
+from relay_server.links.socket_link import SocketLink
 
 logger = logging.getLogger(__name__)
 
@@ -195,11 +195,8 @@ class SocketLinks:
 
     def tick(self, busy_us: int) -> None:
         """See `Links`."""
-        now_us = self._now_us()
         for link in self._all():
-            link.heard_us = min(now_us, link.heard_us + busy_us)
-            if link.in_use and now_us - link.heard_us > SILENCE_US:
-                link.end(f"relay {link.relay} said nothing for {(now_us - link.heard_us) // 1_000} ms")
+            link.tick(busy_us)
 
     def busy_us(self) -> int:
         """See `Links`."""

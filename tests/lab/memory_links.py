@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.links.links import Link, TunnelEnd
+from relay_server.links.socket_link import SILENCE_US
 from tests.lab.memory_backplane import MemoryBus
 
 STALL_S = 0.05
@@ -23,6 +24,7 @@ class MemoryLink:
         self._own, self._relay = own, relay
         self._users: dict[str, TunnelEnd] = {}
         self._ended = False
+        self._heard_s = asyncio.get_running_loop().time()
         self._sent = deque[tuple[float, str, bytes]]()
         self._wakes = asyncio.Event()
         self._task = asyncio.create_task(self._deliver())
@@ -34,6 +36,8 @@ class MemoryLink:
 
     def listen(self, tunnel_id: str, user: TunnelEnd) -> None:
         """See `Link`."""
+        if not self._users:
+            self._heard_s = asyncio.get_running_loop().time()
         self._users[tunnel_id] = user
 
     def forget(self, tunnel_id: str) -> None:
@@ -57,6 +61,13 @@ class MemoryLink:
         for user in tuple(self._users.values()):
             user.cut(why)
 
+    def tick(self) -> None:
+        """Send a heartbeat, and end the link after a silence, while it has tunnels."""
+        if self._users and not self._ended:
+            self.send("", [b""])
+            if asyncio.get_running_loop().time() - self._heard_s > SILENCE_US / 1e6:
+                self.end("the other end is silent")
+
     async def _deliver(self) -> None:
         while not self._ended or self._sent:
             await self._wakes.wait()
@@ -66,6 +77,7 @@ class MemoryLink:
                 await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
                 while self._bus.are_apart(self._own, self._relay):  # noqa: ASYNC110 - a partition notifies nobody
                     await asyncio.sleep(STALL_S)
+                self.other._heard_s = asyncio.get_running_loop().time()
                 user = None if self.other.ended else self.other._users.get(tunnel_id)
                 if user is not None and (hearing := user.hear(message)) is not None:
                     await hearing
@@ -117,7 +129,10 @@ class MemoryLinks:
         return None if link is None or link.ended else link
 
     def tick(self, busy_us: int) -> None:
-        """See `Links`. Silence ends tunnels; a stalled link remains."""
+        """See `Links`."""
+        del busy_us
+        for link in (*self._opened.values(), *self._accepted.values()):
+            link.tick()
 
     def busy_us(self) -> int:
         """See `Links`."""

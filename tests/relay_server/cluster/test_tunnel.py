@@ -14,6 +14,8 @@ from relay_server.links.links import TunnelEnd
 class FakePath:
     """Accepts all messages, which arrive nowhere."""
 
+    finds_silence = False
+
     async def open(self, user: TunnelEnd) -> None:
         """See `TunnelPath`."""
 

@@ -173,7 +173,7 @@ async def test_a_relay_that_ends_cuts_its_tunnels_at_once() -> None:
 
 
 async def test_a_silent_relay_is_gone() -> None:
-    """Tunnels send heartbeats, so a link that has some is never silent for long; one without may be. A busy relay hears late."""
+    """A link with tunnels has heartbeats, so it is never silent for long; one without may be. A busy relay hears late."""
     clock = Clock()
     async with relay("home") as home, relay("door", clock) as door:
         link, _ = await opened(door, home)

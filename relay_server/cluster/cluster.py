@@ -140,8 +140,13 @@ class Cluster:
     # --- for doors: see `Ways` -------------------------------------------------------------------------------------
 
     async def home_of(self, device_id: str) -> str | None:
-        """See `Ways`."""
-        home = await self.directory.home_of(device_id)
+        """See `Ways`. Without the backplane, a relay with a link is asked that had the device when this one heard of it last."""
+        try:
+            home = await self.directory.home_of(device_id)
+        except BackplaneError:
+            home = self.directory.last_home_of(device_id)
+            if home is None or not self._links.is_open(home):
+                raise
         return HERE if home == self.names.relay else home
 
     def is_here(self, device_id: str) -> bool:
@@ -177,8 +182,8 @@ class Cluster:
 
     # --- internals -------------------------------------------------------------------------------------------------
 
-    async def _attached_at(self, device_id: str, relay: str) -> None:
-        """A device attached to another relay: leave the passages to its previous relay."""
+    def _attached_at(self, device_id: str, relay: str) -> None:
+        """A device attached to a relay, maybe this one: leave the passages to its previous relay."""
         for passage in tuple(self._passages):
             if device_id in passage.devices and passage.home != relay:
                 task = asyncio.create_task(self._leave(passage, f"device {device_id} is at relay {relay} now"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from avatar_relay.ids import is_valid_id
 from avatar_relay.stream_numbers import is_newer
@@ -35,9 +35,9 @@ class DeviceDirectory:
         backplane: Backplane,
         names: ClusterNames,
         now_us: Callable[[], int],
-        attached_at: Callable[[str, str], Awaitable[None]],
+        attached_at: Callable[[str, str], None],
     ) -> None:
-        """`attached_at` is called with a device that attached to another relay, and that relay."""
+        """`attached_at` is called with a device that attached, and its relay, which may be this one."""
         self._relay = relay
         self._backplane = backplane
         self._names = names
@@ -89,6 +89,10 @@ class DeviceDirectory:
         except NobodyError:
             return None
 
+    def last_home_of(self, device_id: str) -> str | None:
+        """The relay that claimed a device last, as far as this one has heard; None if there is none."""
+        return self._names.relay if self._relay.has(device_id) else self._elsewhere.get(device_id)
+
     def expects(self, device_id: str) -> bool:
         """Whether a device that no relay has now may be moving between relays.
 
@@ -138,6 +142,7 @@ class DeviceDirectory:
         if kind is ClaimKind.ATTACHED:
             self._attached_us[device_id] = self._now_us()
             self._elsewhere.pop(device_id, None)
+            self._attached_at(device_id, self._names.relay)
         self._to_tell[device_id] = kind
         self._wake.set()
 
@@ -174,7 +179,7 @@ class DeviceDirectory:
         if mine is None or not is_newer(mine.stream_number, theirs.stream_number):
             self._note(theirs)
             if theirs.attached:
-                await self._attached_at(theirs.device_id, theirs.relay)
+                self._attached_at(theirs.device_id, theirs.relay)
         if mine is None:
             return
         verdict = judge(mine, theirs, self._now_us() - self._attached_us.get(theirs.device_id, 0))

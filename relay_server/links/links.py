@@ -61,6 +61,10 @@ class Links(Protocol):
         """The link to another relay, opened if there is none; `ask` gets what it offers. None if there can be none. Raises nothing."""
         ...
 
+    def is_open(self, relay: str) -> bool:
+        """Whether there is a link to another relay."""
+        ...
+
     def accepted(self, link_id: str) -> Link | None:
         """A link that another relay has opened."""
         ...

@@ -100,6 +100,11 @@ class SocketLinks:
             return json.dumps({"socket": str(settings.socket)}).encode()
         return json.dumps(self._offered).encode() if self._offered else b""
 
+    def is_open(self, relay: str) -> bool:
+        """See `Links`."""
+        link = self._opened.get(relay)
+        return link is not None and not link.ended
+
     def accepted(self, link_id: str) -> Link | None:
         """See `Links`."""
         return self._accepted.get(link_id)
@@ -140,9 +145,8 @@ class SocketLinks:
     async def to(self, relay: str, ask: Callable[[], Awaitable[bytes]]) -> Link | None:
         """See `Links`."""
         async with self._opening[relay]:
-            link = self._opened.get(relay)
-            if link is not None and not link.ended:
-                return link
+            if self.is_open(relay):
+                return self._opened[relay]
             now_s = asyncio.get_running_loop().time()
             if now_s < self._not_before_s.get(relay, now_s):
                 return None

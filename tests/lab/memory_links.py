@@ -123,6 +123,10 @@ class MemoryLinks:
         self._bus.links[relay]._accepted[link_id] = there
         return here
 
+    def is_open(self, relay: str) -> bool:
+        """See `Links`."""
+        return (link := self._opened.get(relay)) is not None and not link.ended
+
     def accepted(self, link_id: str) -> Link | None:
         """See `Links`."""
         link = self._accepted.get(link_id)

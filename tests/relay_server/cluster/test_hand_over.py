@@ -72,7 +72,7 @@ async def test_a_claim_that_arrives_before_the_last_reports_loses_none() -> None
     """The messages of two relays are in no order: the home that lost the device ends its tunnels itself, after its reports."""
     user = FakeDoor()
     async with asyncio.timeout(20), conversation_between(MemoryBus(), user) as (door, home):
-        await door._attached_at("lobby", "other")
+        door._attached_at("lobby", "other")
         (session,) = home._relay.sessions()
         session.deliveries["c1"].yielded.update(payloads=1, bytes=100)
         home._relay.hand_over("lobby", "it is at relay other now")
@@ -101,5 +101,5 @@ async def test_a_passage_to_a_relay_that_is_gone_is_left_at_once() -> None:
     user, bus = FakeDoor(), MemoryBus()
     async with asyncio.timeout(20), conversation_between(bus, user) as (door, home):
         await home.backplane.stop()
-        await door._attached_at("lobby", "other")
+        door._attached_at("lobby", "other")
         await asyncio.wait_for(user.ended.get(), 0.15)

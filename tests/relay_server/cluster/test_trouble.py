@@ -16,7 +16,7 @@ from relay_server.connections.relay import Relay
 from tests.lab.history import History
 from tests.lab.memory_backplane import MemoryBus
 from tests.lab.memory_links import MemoryLinks
-from tests.lab.simulated_device import until_attached
+from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import AUDIO
 from tests.relay_server.cluster.small_cluster import more, small_cluster, speaking
 
@@ -148,31 +148,52 @@ async def test_all_of_it_at_random(seed: int, linked: bool) -> None:
         await more(device, 100, within_s=15)
 
 
+PACKET = b"\x08" + bytes(20)
+
+
+async def received(device: SimulatedDevice, count: int) -> None:
+    """Wait until a device has received so many payloads."""
+    while device.player.counts.payloads < count:  # noqa: ASYNC110 - a device notifies nobody
+        await asyncio.sleep(0.01)
+
+
 async def test_a_conversation_over_a_link_goes_on_without_the_backplane() -> None:
-    """As one within a relay does. When the link ends, the publisher comes back, and its conversation waits for the backplane."""
+    """As one within a relay does, and so does the next one. When the link ends, the publisher comes back and waits."""
     async with asyncio.timeout(50), small_cluster(linked=True) as cluster:
         with History() as history:
             device = cluster.device("lobby", "b", history)
             await until_attached([device])
             async with cluster.publisher("a") as publisher:
                 avatar = publisher.avatar("lobby", audio_format=AUDIO)
-                conversation_id = await avatar.yield_audio_data(b"\x08" + bytes(20))
-
-                async def speak() -> None:
-                    for _ in range(50):
-                        await avatar.yield_audio_data(b"\x08" + bytes(20))
-
-                async def until_received(count: int) -> None:
-                    while device.player.counts.payloads < count:  # noqa: ASYNC110 - a device notifies nobody
-                        await asyncio.sleep(0.01)
-
-                await until_received(1)
+                first = await avatar.yield_audio_data(PACKET)
+                await received(device, 1)
                 with cluster.bus.cut_off("a", "b", "c"):
-                    await speak()
-                    await until_received(51)
+                    await avatar.yield_audio_data(PACKET, end=True)
+                    assert (await avatar.finished(first)).reason == "completed"
+                    second = await avatar.yield_audio_data(PACKET)
+                    await received(device, 3)
                     cluster.bus.links["a"].break_all("injected")
-                    await speak()
-                await until_received(101)
-                avatar.end()
-                assert (await avatar.finished(conversation_id)).reason == "completed"
+                    await avatar.yield_audio_data(PACKET, end=True)
+                await received(device, 4)
+                assert (await avatar.finished(second)).reason == "completed"
+            await device.kill()
+
+
+async def test_a_device_that_comes_to_its_door_is_found_there() -> None:
+    """Neither relay hears of the other while the backplane is away, but their link goes on: the publisher follows the device at once."""
+    async with asyncio.timeout(50), small_cluster(linked=True) as cluster:
+        with History() as history:
+            device = cluster.device("lobby", "b", history)
+            await until_attached([device])
+            async with cluster.publisher("a") as publisher:
+                avatar = publisher.avatar("lobby", audio_format=AUDIO)
+                conversation_id = await avatar.yield_audio_data(PACKET)
+                await received(device, 1)
+                with cluster.bus.cut_off("a", "b", "c"):
+                    cluster.send_away("b", "lobby")
+                    for _ in range(20):
+                        await avatar.yield_audio_data(PACKET)
+                    await received(device, 21)
+                    avatar.end()
+                    assert (await avatar.finished(conversation_id)).reason == "completed"
             await device.kill()

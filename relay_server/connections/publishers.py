@@ -36,6 +36,8 @@ class PublisherPort(Port[ToPublisher]):
         """The publisher has half-closed the stream; messages are still sent to it."""
         self.heard_us = 0
         """Time of the publisher's last message."""
+        self.pings = True
+        """Whether the publisher pings; one in this process does not, and is never silent."""
         self.leaves_us: int | None = None
         """When its open conversations will be ended; None if done or not scheduled."""
         self.lease_us = publishers.lease_us
@@ -264,7 +266,8 @@ class Publishers:
             stale.give_way(f"publisher {hello.publisher_id}")
         publisher.stream_number = hello.stream_number
         taken, missed = self._commands.restate(publisher)
-        publisher.come_back(PublisherWelcome(publisher.token, self._limits, taken), missed)
+        limits = self._limits if port.pings else replace(self._limits, heartbeat_ms=0)
+        publisher.come_back(PublisherWelcome(publisher.token, limits, taken), missed)
         self._plug(port, publisher)
 
     def _take_by_hand(self, port: PublisherPort) -> PublisherRecord:
@@ -298,7 +301,7 @@ class Publishers:
     def _look_after(self, port: PublisherPort, publisher: PublisherRecord, now_us: int) -> None:
         """End the stream of a silent publisher; its lease then begins. Streams without hello, and half-closed ones, may be silent."""
         silent_us = now_us - port.heard_us
-        if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all:
+        if silent_us > self._config.peer_timeout_us and not publisher.by_hand and not port.said_all and port.pings:
             text = f"publisher {publisher.key} said nothing for {silent_us // 1_000} ms; one that said hello pings at each heartbeat"
             port.end(Fault(Reason.PEER_SILENT, text))
 

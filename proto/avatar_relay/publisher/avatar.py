@@ -112,13 +112,13 @@ class Avatar:
         as an event. Later drops are also reported as events.
         Raises `InvalidMediaError` if a frame is not motion of the declared format; then nothing of `frames` is accepted.
         """
-        payloads, positions = checks.as_payloads(frames, "frames"), checks.as_positions(at_us, "at_us")
+        payloads, positions = checks.as_payloads(frames, "frames"), None if at_us is None else checks.as_positions(at_us, "at_us")
         checks.check_text(conversation_id, "conversation_id")
-        if not self._motion_turn.calls:
+        if len(payloads) == 1 and positions is None and not self._motion_turn.calls:  # nearly all calls
             record = self._takes_motion(conversation_id)
-            if record is not None and record.conversation.fits(Kind.MOTION, sum(map(len, payloads))):  # nearly all calls
-                messages = record.conversation.inspect_all(payloads, positions)
-                return self._push_motion(record, messages) and self._after_motion(record, payloads)
+            if record is not None and record.conversation.offer_motion(payloads[0]):
+                self._stir(record)
+                return True
         async with self._motion_turn:
             if (record := self._takes_motion(conversation_id)) is None:
                 return self._drop(None, conversation_id, payloads)

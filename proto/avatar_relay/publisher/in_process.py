@@ -18,6 +18,8 @@ class InProcessPort(Protocol):
     """A publisher's stream at the relay: `relay_server.connections.publishers.PublisherPort`."""
 
     fault: Fault | None
+    pings: bool
+    """Whether the publisher has to ping. It is never silent otherwise."""
 
     async def send(self, message: FromPublisher) -> None:
         """Send a message. Raises `PeerError`."""
@@ -45,6 +47,7 @@ class InProcessLink:
 
     def __init__(self, relay: InProcessRelay) -> None:
         self._port = relay.connect_publisher()
+        self._port.pings = False  # each ping and pong would wake an idle relay, and prove nothing within one process
 
     async def send(self, message: FromPublisher | Joined) -> None:
         """See `RelayLink`. Yields to other tasks after the messages, because the relay accepts them at once."""

@@ -36,25 +36,14 @@ class Slice(NamedTuple):
 class AudioLine(Protocol):
     """Cuts a backend's audio into payloads, after `admit`."""
 
-    @property
-    def border(self) -> Border:
-        """Inspects the bytes first."""
-        ...
-
-    @property
-    def length_us(self) -> int | None:
-        """Length of all audio so far; None if the encoding does not reveal it."""
-        ...
-
-    @property
-    def carried_bytes(self) -> int:
-        """Bytes kept back as part of an incomplete sample."""
-        ...
-
-    @property
-    def step_bytes(self) -> int:
-        """Larger data is best handed over in steps of this size."""
-        ...
+    border: Border
+    """Inspects the bytes first."""
+    length_us: int | None
+    """Length of all audio so far, as far as it was cut; None if the encoding does not reveal it."""
+    carried_bytes: int
+    """Bytes kept back as part of an incomplete sample."""
+    step_bytes: int
+    """Larger data is best handed over in steps of this size."""
 
     def cut(self, data: bytes) -> list[Slice]:
         """The next payloads. Raises `InvalidMediaError`; then nothing was accepted."""
@@ -69,30 +58,23 @@ class PcmLine:
         self._rate_hz = audio_format.sample_rate_hz
         self._sample_bytes = audio_format.codec.traits.sample_bytes
         self.step_bytes = self._rate_hz * MAX_PCM_PAYLOAD_US // 1_000_000 * self._sample_bytes
-        self._samples = 0
+        self._samples = self.carried_bytes = 0
+        self.length_us: int | None = 0
         self._carry = b""
-
-    @property
-    def length_us(self) -> int:
-        """Length of all whole samples so far."""
-        return self._samples * 1_000_000 // self._rate_hz
-
-    @property
-    def carried_bytes(self) -> int:
-        """Bytes of an incomplete sample."""
-        return len(self._carry)
 
     def cut(self, data: bytes) -> list[Slice]:
         """The next payloads; part of a sample is kept for the next call."""
         if self._carry:
             data = self._carry + data
-        whole = len(data) - len(data) % self._sample_bytes
+        self.carried_bytes = len(data) % self._sample_bytes
+        whole = len(data) - self.carried_bytes
         self._carry = data[whole:]
         slices = []
         for start in range(0, whole, self.step_bytes):
-            piece, begin_us = data[start : min(start + self.step_bytes, whole)], self.length_us
+            piece, begin_us = data[start : min(start + self.step_bytes, whole)], self._samples * 1_000_000 // self._rate_hz
             self._samples += len(piece) // self._sample_bytes
-            slices.append(Slice(piece, begin_us, self.length_us - begin_us))
+            self.length_us = end_us = self._samples * 1_000_000 // self._rate_hz
+            slices.append(Slice(piece, begin_us, end_us - begin_us))
         return slices
 
 
@@ -117,9 +99,8 @@ class PacketLine:
     def __init__(self, audio_format: AudioFormat, packet_duration_us: Callable[[bytes], int]) -> None:
         self.border: Border = StreamBorder(audio_format)
         self._packet_duration_us = packet_duration_us
-        self.length_us = 0
-        """Length of all packets so far."""
-        self.carried_bytes = 0
+        self._end_us = self.carried_bytes = 0
+        self.length_us: int | None = 0
         self.step_bytes = _WHOLE
 
     def cut(self, data: bytes) -> list[Slice]:
@@ -129,10 +110,10 @@ class PacketLine:
         if len(data) > MAX_PAYLOAD_BYTES:
             raise too_large(data, "a packet", "audio")
         try:
-            piece = Slice(data, self.length_us, self._packet_duration_us(data))
+            piece = Slice(data, self._end_us, self._packet_duration_us(data))
         except ValueError as error:
             raise InvalidMediaError(Fault(Reason.AUDIO_UNDECODABLE, str(error), "audio")) from None
-        self.length_us += piece.duration_us
+        self.length_us = self._end_us = self._end_us + piece.duration_us
         return [piece]
 
 

@@ -226,8 +226,6 @@ class PublishedConversation:
 
         Raises `InvalidMediaError`, and `ValueError` if the number of positions differs from that of the keyframes.
         """
-        if len(frames) == 1 and frames[0] and not isinstance(at_us, list):
-            return [(self.inspect_motion(frames[0]), at_us)]
         messages = [self.inspect_motion(frame) for frame in takewhile(bool, frames)]
         if not isinstance(at_us, list):
             return [(message, None if index else at_us) for index, message in enumerate(messages)]
@@ -239,6 +237,18 @@ class PublishedConversation:
             return []
         parts = zip(messages, ends, strict=True)
         return [part for message, end in parts for part in motion.split(message, at_us[end - message.keyframes : end])]
+
+    def offer_motion(self, data: bytes) -> bool:
+        """Accept a motion payload after the last one, if it is accepted before the end of the audio and fits; else False.
+
+        Raises `InvalidMediaError`.
+        """
+        if self._motion is None or not data or self._audio_only or self.phase is not Phase.OPEN or not self.fits(Kind.MOTION, len(data)):
+            return False
+        message = self._motion.inspect(data)
+        self._append(Kind.MOTION, [self._motion.place(message)])
+        self._motion_complete = self._motion_complete or message.is_last
+        return True
 
     def push_motion(self, message: MotionMessage, now_us: int, at_us: int | None = None) -> None:
         """Accept a checked motion payload: after the last one, or at a position."""

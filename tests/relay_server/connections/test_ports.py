@@ -9,10 +9,12 @@ import pytest
 from avatar_relay import messages as m
 from avatar_relay.errors import PeerError
 from avatar_relay.media import ConversationOpen, Credit, Kind, Payload
+from avatar_relay.publisher import Publisher
 from avatar_relay.reasons import Reason
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.devices import DevicePort
+from relay_server.connections.publishers import PublisherPort
 from relay_server.connections.relay import Relay
 from relay_server.core.device_outbox import MediaMessage
 from tests.relay_server.relay_dsl import PCM_16K, hello
@@ -125,3 +127,21 @@ async def test_a_slow_watcher_is_told_what_it_missed() -> None:
                 await device.send(hello("lobby"))
         assert seen == 1_024
         assert missed > 1_000
+
+
+async def test_a_publisher_in_this_process_needs_no_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would wake an idle relay. It may be silent for as long as it likes; any other publisher may not."""
+    now_us, inside = [1_000_000], list[PublisherPort]()
+    clocks = Clocks(lambda: now_us[0], lambda: 0)
+    house = Relay(RelayConfig(), clocks, random_bytes=lambda count: b"r" * count, encode=lambda payload: payload.data)
+    outside = house.connect_publisher()
+    await outside.send(m.PublisherHello("backend", 1, "test"))
+    monkeypatch.setattr(house, "connect_publisher", lambda: inside.append(PublisherPort(house.publishers, "")) or inside[0])
+    async with Publisher.in_process(house) as publisher:
+        now_us[0] += 5_000_000
+        for _ in range(10):
+            await asyncio.sleep(0)
+        house.publishers.tick()
+        assert (inside[0].ended, outside.ended, inside[0].heard_us) == (False, True, 1_000_000)
+        await publisher.flush()
+        assert inside[0].heard_us == now_us[0], "a ping shows that all was received"

@@ -131,17 +131,18 @@ async def test_a_slow_watcher_is_told_what_it_missed() -> None:
 
 async def test_a_publisher_in_this_process_needs_no_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would wake an idle relay. It may be silent for as long as it likes; any other publisher may not."""
-    now_us, inside = [1_000_000], list[PublisherPort]()
+    now_us = [1_000_000]
     clocks = Clocks(lambda: now_us[0], lambda: 0)
     house = Relay(RelayConfig(), clocks, random_bytes=lambda count: b"r" * count, encode=lambda payload: payload.data)
     outside = house.connect_publisher()
     await outside.send(m.PublisherHello("backend", 1, "test"))
-    monkeypatch.setattr(house, "connect_publisher", lambda: inside.append(PublisherPort(house.publishers, "")) or inside[0])
+    inside = PublisherPort(house.publishers, "")
+    monkeypatch.setattr(house, "connect_publisher", lambda: inside)
     async with Publisher.in_process(house) as publisher:
         now_us[0] += 5_000_000
         for _ in range(10):
             await asyncio.sleep(0)
         house.publishers.tick()
-        assert (inside[0].ended, outside.ended, inside[0].heard_us) == (False, True, 1_000_000)
+        assert (inside.ended, outside.ended, inside.heard_us) == (False, True, 1_000_000)
         await publisher.flush()
-        assert inside[0].heard_us == now_us[0], "a ping shows that all was received"
+        assert inside.heard_us == now_us[0], "a ping shows that all was received"

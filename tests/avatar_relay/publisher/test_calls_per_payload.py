@@ -17,7 +17,7 @@ import pytest
 from avatar_relay.messages import FromPublisher, Joined, Media
 from avatar_relay.publisher import Publisher
 from avatar_relay.publisher.grpc_link import _encode
-from tests.avatar_relay.publisher.fakes import PCM_100MS, PCM_16K, WEIGHTS_30, FakeLink, FakeRelay, weights
+from tests.avatar_relay.publisher.fakes import PCM_16K, PCM_100MS, WEIGHTS_30, FakeLink, FakeRelay, weights
 
 MAX_CALLS_OF_AUDIO = 26
 MAX_CALLS_OF_MOTION = 30

@@ -140,13 +140,16 @@ class Cluster:
     # --- for doors: see `Ways` -------------------------------------------------------------------------------------
 
     async def home_of(self, device_id: str) -> str | None:
-        """See `Ways`. Without the backplane, a relay with a link is asked that had the device when this one heard of it last."""
+        """See `Ways`. If a home does not answer on the backplane, the relay that had the device last is asked over its link."""
+        home, failure = None, None
         try:
             home = await self.directory.home_of(device_id)
-        except BackplaneError:
-            home = self.directory.last_home_of(device_id)
-            if home is None or not self._links.is_open(home):
-                raise
+        except BackplaneError as error:
+            failure = error
+        if home is None and (last := self.directory.last_home_of(device_id)) is not None and self._links.is_open(last):
+            home = last
+        elif failure is not None:
+            raise failure
         return HERE if home == self.names.relay else home
 
     def is_here(self, device_id: str) -> bool:

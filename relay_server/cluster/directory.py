@@ -76,9 +76,13 @@ class DeviceDirectory:
             await self._wake.wait()
 
     async def open(self) -> None:
-        """Subscribe to claims and heartbeats. Raises `BackplaneError`."""
+        """Subscribe to claims and heartbeats. Raises `BackplaneError`.
+
+        A relay that restarts before the others miss it takes leave of them first, so that they claim their devices from it, too.
+        """
         await self._backplane.subscribe(self._names.claims, self._on_claim)
         await self._backplane.subscribe(self._names.beats, self._on_beat)
+        await self.leave()
 
     async def home_of(self, device_id: str) -> str | None:
         """The relay that has a device; None if no relay answers. Raises `BackplaneError` if the backplane fails."""

@@ -103,3 +103,19 @@ async def test_a_passage_to_a_relay_that_is_gone_is_left_at_once() -> None:
         await home.backplane.stop()
         door._attached_at("lobby", "other")
         await asyncio.wait_for(user.ended.get(), 0.15)
+
+
+async def test_a_relay_that_restarts_quickly_hears_of_all_devices() -> None:
+    """The others have not missed it. Later, it must know where a device was if its home loses the backplane."""
+    bus = MemoryBus()
+    async with conversation_between(bus, FakeDoor()) as (door, _):
+        assert door.directory.last_home_of("lobby") == "home"
+        await door.backplane.stop()
+        again = new_cluster(bus.node("door"))
+        await again.start()
+        task = asyncio.create_task(again.run())
+        async with asyncio.timeout(10):
+            while again.directory.last_home_of("lobby") != "home":  # noqa: ASYNC110 - claims notify nobody
+                await asyncio.sleep(0.01)
+        await again.leave()
+        task.cancel()

@@ -4,7 +4,7 @@ Rules:
 1. Sendable data is sent at once; payloads that gather during a send are joined by their conversation, and if the relay accepts
    joined requests, all waiting messages travel as one.
 2. With a media tick, media waits for the next multiple of it, so that many live conversations share a message; control does not. Media that
-   gathers during a send that lasts beyond that multiple does not wait for another one.
+   gathers during a send that lasts beyond that multiple does not wait for another one, nor does what a full message leaves.
 3. A ping is sent every heartbeat, behind all waiting control. A relay that is silent for `PEER_TIMEOUT_US` is lost.
 4. A message that cannot be sent fails its own conversation; all others are sent.
 """
@@ -39,6 +39,8 @@ class Writer:
         self._media_tick_us = media_tick_us
         self._wrote = wrote
         self._has_work = False
+        self._is_full = False
+        """The last message reached a limit: what it left follows at once, also with a media tick."""
         self._waiter: asyncio.Future[None] | None = None
         """Set while there is nothing to send."""
         self._ping_id = 0
@@ -95,6 +97,8 @@ class Writer:
                 except UnsendableError as error:
                     messages = self._give_up(error)
             self._wrote()
+            if self._is_full:
+                continue
             if not self._has_work:
                 await self._until_work()
                 began_us = self._now_us() if tick_us else 0
@@ -121,12 +125,13 @@ class Writer:
         size = 0
         while len(messages) < self._max_joined and size < MAX_JOINED_BYTES:
             if (message := self._session.next_message()) is None:
+                self._is_full = False
                 return tuple(messages)
             messages.append(message)
             if isinstance(message, Media):
                 for payload in message.payloads:
                     size += len(payload.data)
-        self._has_work = True
+        self._has_work = self._is_full = True
         return tuple(messages)
 
     async def _until_work(self) -> None:

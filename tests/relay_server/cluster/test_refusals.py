@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,28 @@ def test_a_secret_is_needed(tmp_path: Path) -> None:
         publisher_token(config)
     secret.write_bytes(bytes(32))
     assert publisher_token(config)("a") == publisher_token(config)("a") != publisher_token(config)("b")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"cluster_listen": "nowhere"}, "is not HOST:PORT"),
+        ({"cluster_listen": "0.0.0.0:52010"}, "other relays cannot connect to 0.0.0.0:52010; name an address of this machine"),
+        ({"cluster_listen": "127.0.0.1:52010", "cluster_nats": ()}, "needs cluster_nats"),
+        ({"cluster_listen": "192.0.2.10:52010"}, "in plaintext; set tls_cert_file and tls_key_file, or allow it by insecure_listen"),
+        ({"cluster_listen": "192.0.2.10:52010", "insecure_listen": True}, ""),
+        ({"cluster_listen": "127.0.0.1:0"}, ""),
+    ],
+)
+def test_where_links_are_accepted(tmp_path: Path, settings: dict[str, Any], told: str) -> None:
+    """At an address that other relays can reach, and not readable for others unless that is allowed."""
+    (secret := tmp_path / "secret").write_bytes(bytes(32))
+    both = {"cluster_nats": ("nats://127.0.0.1:4222",), "cluster_secret_file": secret, **settings}
+    if told:
+        with pytest.raises(ConfigError, match=f"cluster_listen: .*{told}"):
+            RelayConfig(**both)
+    else:
+        assert RelayConfig(**both).cluster_listen == settings["cluster_listen"]
 
 
 async def test_a_start_without_nats_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from avatar_relay.service_manager import ServiceManager
+from relay_server.config import RelayConfig
 from relay_server.workers.assignment import Assignment, decode_assignment
 from relay_server.workers.child import ChildProcess, ended_how
 from relay_server.workers.reports import BEATS_WITHIN_S, START_WITHIN_S, WorkerReports
@@ -50,10 +52,10 @@ async def test_a_worker_that_says_nothing_hangs(tmp_path: Path) -> None:
     reports.close()
 
 
-def test_an_assignment_arrives_as_it_was_made() -> None:
-    """Sent over a pipe."""
-    made = Assignment(
-        number=2,
+def assignment(number: int) -> Assignment:
+    """What the supervisor tells a worker."""
+    return Assignment(
+        number=number,
         supervisor=7,
         listen="127.0.0.1:1",
         admin_listen="off",
@@ -63,4 +65,18 @@ def test_an_assignment_arrives_as_it_was_made() -> None:
         cluster_secret_file="/s",
         sockets="/tmp/x",
     )
+
+
+def test_an_assignment_arrives_as_it_was_made() -> None:
+    """Sent over a pipe."""
+    made = assignment(2)
     assert decode_assignment(made.encode()) == made
+
+
+def test_each_worker_accepts_links_at_a_port_of_its_own(tmp_path: Path) -> None:
+    """The first one at the configured port; port 0 takes a free one for each."""
+    (secret := tmp_path / "secret").write_bytes(bytes(32))
+    for configured, told in (("[::1]:52010", "[::1]:52012"), ("127.0.0.1:0", "127.0.0.1:0"), ("", "")):
+        config = RelayConfig(cluster_nats=("nats://a",), cluster_secret_file=secret, cluster_listen=configured)
+        worker = replace(assignment(3), cluster_secret_file=str(secret))
+        assert worker.of(config).cluster_listen == told

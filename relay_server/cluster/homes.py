@@ -104,13 +104,12 @@ class HomeEnd:
             if (media := live_media_of(data)) is not None:
                 taking = self._port.send_media(media)
             elif self._may_wait:
-                taking = self._take_by_hand(kind, data)
+                taking = self._take_slowly(kind, data)
             else:
                 taking = None
                 for message in self._messages(kind, data):
                     self._port.take(message)
-                    if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
-                        self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])  # before the welcome
+                    self._tell_parts(message)
         except PeerError as error:
             self._port.end(error.fault)
             return None
@@ -122,9 +121,15 @@ class HomeEnd:
         except PeerError as error:
             self._port.end(error.fault)
 
-    async def _take_by_hand(self, kind: RecordKind, data: bytes) -> None:
+    async def _take_slowly(self, kind: RecordKind, data: bytes) -> None:
         for message in self._messages(kind, data):
             await self._port.send(message)
+            self._tell_parts(message)
+
+    def _tell_parts(self, message: AtRelay) -> None:
+        """After hello, and before the welcome."""
+        if isinstance(message, PublisherHello) and (parts := self._relay.publishers.parts_of(self._port)):
+            self.tunnel.send([TunnelRecord(RecordKind.PARTS, " ".join(parts).encode())])
 
     def _messages(self, kind: RecordKind, data: bytes) -> Iterator[AtRelay]:
         """The messages of a request that are handled. Raises `PeerError`."""

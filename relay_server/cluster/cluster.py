@@ -141,15 +141,11 @@ class Cluster:
 
     async def home_of(self, device_id: str) -> str | None:
         """See `Ways`. If a home does not answer on the backplane, the relay that had the device last is asked over its link."""
-        home, failure = None, None
         try:
-            home = await self.directory.home_of(device_id)
-        except BackplaneError as error:
-            failure = error
-        if home is None and (last := self.directory.last_home_of(device_id)) is not None and self._links.is_open(last):
-            home = last
-        elif failure is not None:
-            raise failure
+            home = await self.directory.home_of(device_id) or self._linked_home_of(device_id)
+        except BackplaneError:
+            if (home := self._linked_home_of(device_id)) is None:
+                raise
         return HERE if home == self.names.relay else home
 
     def is_here(self, device_id: str) -> bool:
@@ -184,6 +180,10 @@ class Cluster:
         return tuple(self._relay.config.groups.get(target, (target,)))
 
     # --- internals -------------------------------------------------------------------------------------------------
+
+    def _linked_home_of(self, device_id: str) -> str | None:
+        last = self.directory.last_home_of(device_id)
+        return last if last is not None and self._links.is_open(last) else None
 
     def _attached_at(self, device_id: str, relay: str) -> None:
         """A device attached to a relay, maybe this one: leave the passages to its previous relay."""

@@ -10,11 +10,12 @@ from avatar_relay.ids import is_valid_id
 from avatar_relay.stream_numbers import is_newer
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, NobodyError, Subscription
 from relay_server.cluster.claims import Claim, ClaimKind, Verdict, decode_claim, judge
-from relay_server.cluster.members import BEAT_US, Members
+from relay_server.cluster.members import Members
 from relay_server.cluster.names import ClusterNames
 from relay_server.connections.relay import Relay
 from relay_server.connections.watching import EventWatcher
 from relay_server.core.events import DeviceAttached, DeviceDetached, DeviceLost, Shown
+from relay_server.links.beats import BEAT_US
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class DeviceDirectory:
             return None
 
     def last_home_of(self, device_id: str) -> str | None:
-        """The relay that claimed a device last, as far as this one has heard; None if there is none."""
-        return self._names.relay if self._relay.has(device_id) else self._elsewhere.get(device_id)
+        """The other relay that claimed a device last, as far as this one has heard; None if there is none."""
+        return self._elsewhere.get(device_id)
 
     def expects(self, device_id: str) -> bool:
         """Whether a device that no relay has now may be moving between relays.
@@ -125,7 +126,7 @@ class DeviceDirectory:
                 if not session.attached:
                     self._to_tell.setdefault(session.device_id, ClaimKind.AGAIN)
             self._wake.set()
-        if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US * 9 // 10:
+        if self._beaten_us is None or now_us - self._beaten_us >= BEAT_US:
             self._beaten_us = now_us
             await self._backplane.publish(self._names.beats, self._names.relay.encode())
 

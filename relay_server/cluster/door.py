@@ -340,5 +340,4 @@ class DoorPort(Port[ToPublisher]):
 
 
 async def _all_of(waiting: Sequence[Awaitable[None]]) -> None:
-    for sending in waiting:
-        await sending
+    await asyncio.gather(*waiting)

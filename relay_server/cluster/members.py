@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-BEAT_US = 500_000
-"""Relays, and both ends of each tunnel, send something at least this often."""
-SILENCE_US = 1_600_000
-"""A relay or tunnel end that is silent for this long is considered gone: three heartbeats and some delay."""
+from relay_server.links.beats import SILENCE_US
+
 MISSING_US = 40_000_000
 """How long a silent relay that did not announce its departure may still be running in a partition."""
 

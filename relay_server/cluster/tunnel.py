@@ -12,8 +12,8 @@ from avatar_relay import wire
 from avatar_relay.reasons import Fault, Reason
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.frames import FrameReader, FrameWriter, RecordKind, TunnelBrokenError, TunnelRecord
-from relay_server.cluster.members import BEAT_US, SILENCE_US
 from relay_server.cluster.paths import TunnelPath
+from relay_server.links.beats import BEAT_US, SILENCE_US
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Tunnel:
         self._now_us = now_us
         self._writer, self._reader = FrameWriter(), FrameReader()
         self._heard_us = self._said_us = now_us()
+        self._was_heard = False
+        """Otherwise the other end may not exist: nothing but its silence tells of a door that gave up before this end opened."""
         self.is_over = False
         self.broke = False
         """The tunnel is over without an end record from the other end."""
@@ -66,13 +68,13 @@ class Tunnel:
 
         `busy_us`: how long this relay could not hear anything since the last call. That is no silence of the other end.
         """
-        if self._path.finds_silence:
+        if self._path.finds_silence and self._was_heard:
             return
         now_us = self._now_us()
         self._heard_us = min(now_us, self._heard_us + busy_us)
         if now_us - self._heard_us > SILENCE_US:
             self.cut(f"the other relay said nothing for {(now_us - self._heard_us) // 1_000} ms")
-        elif now_us - self._said_us >= BEAT_US * 9 // 10:
+        elif now_us - self._said_us >= BEAT_US:
             self.send(())
 
     def cut(self, why: str) -> None:
@@ -99,7 +101,7 @@ class Tunnel:
         """See `TunnelEnd`."""
         if self.is_over:
             return None
-        self._heard_us = self._now_us()
+        self._heard_us, self._was_heard = self._now_us(), True
         try:
             found = self._reader.records(message)
             if len(found) == 1 and found[0].kind is not RecordKind.END:

@@ -81,5 +81,5 @@ class Links(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Send what waits, and end all links. Raises nothing."""
+        """Send waiting messages, and end all links. Raises nothing."""
         ...

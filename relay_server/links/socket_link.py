@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from relay_server.backplane.backplane import BackplaneError
+from relay_server.links.beats import BEAT_US, SILENCE_US
 from relay_server.links.links import TunnelEnd
 from relay_server.links.proof import MAX_HELLO_BYTES, Proof, ProofError
 from relay_server.service.event_loop import at_turn_end
@@ -20,8 +21,6 @@ MAX_UNSENT_BYTES = 64 << 20
 """Limit of unsent data. Beyond it messages are refused."""
 MAX_PART_BYTES = 1 << 20
 """Limit of a received message."""
-BEAT_US, SILENCE_US = 450_000, 1_600_000
-"""Both ends of a link with tunnels say something at least this often, and end it after this much silence."""
 _HEARTBEAT = bytes(5)
 """An empty message of no tunnel."""
 _HEAD = struct.Struct("<IB")

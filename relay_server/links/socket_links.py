@@ -107,7 +107,8 @@ class SocketLinks:
 
     def accepted(self, link_id: str) -> Link | None:
         """See `Links`."""
-        return self._accepted.get(link_id)
+        link = self._accepted.get(link_id)
+        return None if link is None or link.ended else link
 
     # --- accepting -------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from relay_server.backplane.backplane import BackplaneError
+from relay_server.links.beats import SILENCE_US
 from relay_server.links.links import Link, TunnelEnd
-from relay_server.links.socket_link import SILENCE_US
 from tests.lab.memory_backplane import MemoryBus
 
 STALL_S = 0.05

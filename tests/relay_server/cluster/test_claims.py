@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from relay_server.cluster.barriers import Barriers
 from relay_server.cluster.claims import SAME_TIME_US, Claim, ClaimKind, Verdict, decode_claim, judge
-from relay_server.cluster.members import SILENCE_US, Members
+from relay_server.cluster.members import Members
+from relay_server.links.beats import SILENCE_US
 from tests.relay_server.cluster.pongs import pong
 
 AGES = st.integers(0, 60_000_000)

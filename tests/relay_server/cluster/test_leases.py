@@ -5,10 +5,11 @@ from __future__ import annotations
 from avatar_relay import wire
 from avatar_relay.media import Cursor
 from avatar_relay.messages import PublisherHello, PublishOpen
-from relay_server.cluster.members import MISSING_US, SILENCE_US, Members
+from relay_server.cluster.members import MISSING_US, Members
 from relay_server.config import RelayConfig
 from relay_server.connections.clocks import Clocks
 from relay_server.connections.relay import Relay
+from relay_server.links.beats import SILENCE_US
 from tests.relay_server.core.test_adoption import C1
 from tests.relay_server.relay_dsl import hello
 

@@ -9,9 +9,9 @@ from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Kin
 from avatar_relay.messages import Media, Opened, Ping, Pong, PublisherHello, PublishOpen, ToPublisher
 from relay_server.access.caller import EVERYBODY
 from relay_server.cluster.door import DoorPort
-from relay_server.cluster.members import SILENCE_US
 from relay_server.cluster.send_window import PING_BYTES, SHARE_BYTES, WINDOW_BYTES, SendWindow, SentBytes
 from relay_server.cluster.service import take
+from relay_server.links.beats import SILENCE_US
 from tests.lab.history import History
 from tests.lab.simulated_device import until_attached
 from tests.relay_server.cluster.small_cluster import SmallCluster, more, small_cluster, speaking

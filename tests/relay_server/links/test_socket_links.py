@@ -14,9 +14,9 @@ import pytest
 from avatar_relay.errors import ConfigError
 from relay_server.backplane.backplane import BackplaneError, NobodyError
 from relay_server.links import socket_link, socket_links
+from relay_server.links.beats import SILENCE_US
 from relay_server.links.links import Link
 from relay_server.links.proof import MAGIC
-from relay_server.links.socket_link import SILENCE_US
 from relay_server.links.socket_links import LinkSettings, SocketLinks
 from tests.lab.attack.tls import make_certificate
 
@@ -188,6 +188,14 @@ async def test_a_silent_relay_is_gone() -> None:
         clock.now_us += 1
         door.tick(0)
         assert end.cuts == [f"relay home said nothing for {SILENCE_US // 1_000} ms"]
+
+
+async def test_a_link_that_has_ended_accepts_no_tunnel() -> None:
+    """The request for one may arrive after it: nothing would ever end that tunnel."""
+    async with relay("home") as home, relay("door") as door:
+        link, other = await opened(door, home)
+        other.end("injected")
+        assert home.accepted(link.link_id) is None
 
 
 async def test_a_link_whose_tunnels_heard_nothing_is_not_used_again() -> None:

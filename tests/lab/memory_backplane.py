@@ -46,14 +46,18 @@ class MemoryBus:
     @contextmanager
     def cut_off(self, *names: str) -> Iterator[None]:
         """Disconnect these relays; they are notified."""
-        nodes = [self._nodes[name] for name in names]
-        for node in nodes:
-            node.lose()
+        for name in names:
+            self._nodes[name].lose()
         try:
             yield
         finally:
-            for node in nodes:
-                node.regain()
+            self.regain(*names)
+
+    def regain(self, *names: str) -> None:
+        """Connect relays again that are disconnected."""
+        for name in names:
+            if not self._nodes[name].connected:
+                self._nodes[name].regain()
 
     def are_apart(self, one: str, other: str) -> bool:
         """Whether a partition separates two relays."""

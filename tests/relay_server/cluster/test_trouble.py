@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from avatar_relay import wire
+from avatar_relay.publisher import Avatar
 from relay_server.cluster.cluster import Cluster
 from relay_server.cluster.names import ClusterNames
 from relay_server.config import RelayConfig
@@ -18,7 +21,7 @@ from tests.lab.memory_backplane import MemoryBus
 from tests.lab.memory_links import MemoryLinks
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import AUDIO
-from tests.relay_server.cluster.small_cluster import more, small_cluster, speaking
+from tests.relay_server.cluster.small_cluster import SmallCluster, more, small_cluster, speaking
 
 
 async def test_lost_messages_cost_nothing() -> None:
@@ -157,30 +160,9 @@ async def received(device: SimulatedDevice, count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_conversation_over_a_link_goes_on_without_the_backplane() -> None:
-    """As one within a relay does, and so does the next one. When the link ends, the publisher comes back and waits."""
-    async with asyncio.timeout(50), small_cluster(linked=True) as cluster:
-        with History() as history:
-            device = cluster.device("lobby", "b", history)
-            await until_attached([device])
-            async with cluster.publisher("a") as publisher:
-                avatar = publisher.avatar("lobby", audio_format=AUDIO)
-                first = await avatar.yield_audio_data(PACKET)
-                await received(device, 1)
-                with cluster.bus.cut_off("a", "b", "c"):
-                    await avatar.yield_audio_data(PACKET, end=True)
-                    assert (await avatar.finished(first)).reason == "completed"
-                    second = await avatar.yield_audio_data(PACKET)
-                    await received(device, 3)
-                    cluster.bus.links["a"].break_all("injected")
-                    await avatar.yield_audio_data(PACKET, end=True)
-                await received(device, 4)
-                assert (await avatar.finished(second)).reason == "completed"
-            await device.kill()
-
-
-async def test_a_device_that_comes_to_its_door_is_found_there() -> None:
-    """Neither relay hears of the other while the backplane is away, but their link goes on: the publisher follows the device at once."""
+@asynccontextmanager
+async def speaking_over_a_link() -> AsyncIterator[tuple[SmallCluster, SimulatedDevice, Avatar, str]]:
+    """A device at relay `b` has received one payload of a conversation, whose publisher is at `a`; then no relay has the backplane."""
     async with asyncio.timeout(50), small_cluster(linked=True) as cluster:
         with History() as history:
             device = cluster.device("lobby", "b", history)
@@ -190,10 +172,36 @@ async def test_a_device_that_comes_to_its_door_is_found_there() -> None:
                 conversation_id = await avatar.yield_audio_data(PACKET)
                 await received(device, 1)
                 with cluster.bus.cut_off("a", "b", "c"):
-                    cluster.send_away("b", "lobby")
-                    for _ in range(20):
-                        await avatar.yield_audio_data(PACKET)
-                    await received(device, 21)
-                    avatar.end()
-                    assert (await avatar.finished(conversation_id)).reason == "completed"
+                    yield cluster, device, avatar, conversation_id
             await device.kill()
+
+
+async def test_a_conversation_over_a_link_goes_on_without_the_backplane() -> None:
+    """As one within a relay does, and so does the next one."""
+    async with speaking_over_a_link() as (_, device, avatar, first):
+        await avatar.yield_audio_data(PACKET, end=True)
+        assert (await avatar.finished(first)).reason == "completed"
+        second = await avatar.yield_audio_data(PACKET, end=True)
+        await received(device, 3)
+        assert (await avatar.finished(second)).reason == "completed"
+
+
+async def test_a_conversation_whose_link_ends_waits_for_the_backplane() -> None:
+    """The publisher comes back, and nothing is lost."""
+    async with speaking_over_a_link() as (cluster, device, avatar, conversation_id):
+        cluster.bus.links["a"].break_all("injected")
+        await avatar.yield_audio_data(PACKET, end=True)
+        cluster.bus.regain("a", "b", "c")
+        await received(device, 2)
+        assert (await avatar.finished(conversation_id)).reason == "completed"
+
+
+async def test_a_device_that_comes_to_its_door_is_found_there() -> None:
+    """Neither relay hears of the other while the backplane is away, but their link goes on: the publisher follows the device at once."""
+    async with speaking_over_a_link() as (cluster, device, avatar, conversation_id):
+        cluster.send_away("b", "lobby")
+        for _ in range(20):
+            await avatar.yield_audio_data(PACKET)
+        await received(device, 21)
+        avatar.end()
+        assert (await avatar.finished(conversation_id)).reason == "completed"

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
+from avatar_relay import wire
 from avatar_relay.limits import MAX_CLOSED_CONVERSATIONS
 from avatar_relay.messages import (
     AtRelay,
@@ -26,6 +27,7 @@ from avatar_relay.messages import (
     Ping,
     PlayerEvent,
     Pong,
+    PublishedMedia,
     PublisherHello,
     PublisherWelcome,
     PublishOpen,
@@ -34,7 +36,7 @@ from avatar_relay.messages import (
     UnknownEvent,
 )
 from avatar_relay.reasons import Fault, Reason
-from avatar_relay.wire.media_route import conversation_of_media
+from avatar_relay.wire.media_route import media_in
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.cluster.barriers import Barriers
 from relay_server.cluster.openings import Openings
@@ -128,19 +130,31 @@ class DoorPort(Port[ToPublisher]):
             case _:
                 await self.say(self._routes.get(message.conversation_id, self._by_hand_at), message, data)
 
-    def forward(self, data: bytes) -> bool:
-        """Forward media whose devices are all elsewhere, unread; returns False if the message must be read here. Raises `PeerError`."""
+    def take_media(self, data: bytes) -> bool:
+        """Handle media of open conversations, alone or joined; what is for devices elsewhere is passed on unread.
+
+        Returns False, and has done nothing, if the message must be read here. Raises `PeerError`.
+        """
         self.check_open()
-        conversation_id = "" if self._hello is None else conversation_of_media(data)
-        if not conversation_id or self._openings.has(conversation_id):  # only media goes unread: its conversation was permitted
+        if self._hello is None or self.local.publisher is None or self.local.ended:
             return False
-        homes = self._routes.get(conversation_id, (HERE,))
-        passages = [self._passages[home] for home in homes if home in self._passages]
-        if len(passages) < len(homes):
-            return False
-        for passage in passages:
-            passage.forward(data)
-        return True
+        parts = media_in(data)
+        here, elsewhere = list[PublishedMedia](), dict[str, list[bytes]]()
+        for conversation_id, part in parts:
+            if self._openings.has(conversation_id):
+                return False
+            for home in self._routes.get(conversation_id, (HERE,)):
+                if home in self._passages:
+                    elsewhere.setdefault(home, []).append(part)
+                elif home == HERE and (media := wire.live_media_in(part)) is not None:
+                    here.append(media)
+                else:
+                    return False
+        for home, its_parts in elsewhere.items():
+            self._passages[home].forward(data if len(its_parts) == len(parts) else wire.join_requests(its_parts))
+        if here:
+            self.local.send_media(here)
+        return bool(parts)
 
     async def _set_volume(self, message: DeviceVolume, data: bytes) -> None:
         try:

@@ -41,7 +41,7 @@ class DoorService(PublisherService):
 
 def take(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> Awaitable[None] | None:
     """Handle a publisher's message. Raises `PeerError` if it ends the stream."""
-    return port.flush() if port.forward(data) else _take_requests(relay, port, caller, data)
+    return port.flush() if port.take_media(data) else _take_requests(relay, port, caller, data)
 
 
 async def _take_requests(relay: Relay, port: DoorPort, caller: Caller, data: bytes) -> None:

@@ -16,7 +16,7 @@ from avatar_relay.wire.device import (
 )
 from avatar_relay.wire.entries import UNCOUNTED_BYTES, check_entries
 from avatar_relay.wire.faults import DETAILS_KEY, fault_from_status, fault_in, fault_to_status
-from avatar_relay.wire.live_media import joined_data_in, joined_live_media_in, live_media_in
+from avatar_relay.wire.live_media import join_requests, joined_data_in, joined_live_media_in, live_media_in
 from avatar_relay.wire.media import (
     encode_payload,
     expression_from_wire,
@@ -72,6 +72,7 @@ __all__ = [
     "fault_to_status",
     "join_attach_responses",
     "join_media_responses",
+    "join_requests",
     "joined_data_in",
     "joined_live_media_in",
     "live_media_in",

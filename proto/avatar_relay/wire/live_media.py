@@ -6,6 +6,7 @@ received, and needs neither. Input may be any bytes; what is unusual is left to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from avatar_relay.limits import MAX_FRAGMENT_BYTES, MAX_ID_CHARACTERS, MAX_JOINED_REQUESTS, MAX_PAYLOAD_BYTES
@@ -15,7 +16,7 @@ from avatar_relay.v1 import media_pb2 as pb
 from avatar_relay.v1 import publisher_service_pb2 as publisher_pb
 from avatar_relay.wire.entries import UNCOUNTED_BYTES
 from avatar_relay.wire.media import media_from_wire, unpack
-from avatar_relay.wire.raw import length, tag
+from avatar_relay.wire.raw import delimited, header, length, tag
 from avatar_relay.wire.values import KIND_FROM_WIRE
 
 _MEDIA, _JOINED = tag(publisher_pb.PublishRequest.MEDIA_FIELD_NUMBER), tag(publisher_pb.PublishRequest.JOINED_FIELD_NUMBER)
@@ -153,6 +154,12 @@ def joined_data_in(data: bytes) -> list[bytes]:
     except IndexError:
         return []
     return found if at == len(data) and len(found) <= MAX_JOINED_REQUESTS else []
+
+
+def join_requests(requests: Sequence[bytes]) -> bytes:
+    """Join encoded requests into the bytes of `PublishRequest{joined}`."""
+    joined = [piece for data in requests for piece in (header(publisher_pb.JoinedRequests.REQUESTS_FIELD_NUMBER, len(data)), data)]
+    return delimited(publisher_pb.PublishRequest.JOINED_FIELD_NUMBER, b"".join(joined))
 
 
 def _one_by_one(data: bytes) -> Media:

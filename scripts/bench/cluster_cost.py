@@ -1,25 +1,25 @@
 """The cost of a payload if publisher and device are at different relays: CPU of relays and NATS, and additional latency.
 
-    scripts/bench/cluster --sessions 10 --seconds 20 --rounds 3
+    scripts/bench/cluster --sessions 40 --seconds 10 --rounds 5
     scripts/bench/cluster --nats
 
 Rounds alternate: all publishers and devices at one relay without a cluster (local), and publishers at one relay, devices at another one
 (cross), which have direct connections, unless `--nats` is set. With `--workers N` all connect to one address shared by N workers, at random
 (cross), and a third kind has N relays without a cluster, each with its part of the pairs (apart): what is left if nothing crosses. Each
 session is a publisher with its own stream (`--joined`: one publisher for all) that sends 40 payloads of each kind per second to its own
-device. CPU is the kernel's count for the programs. Latency is measured from the call of the library to reception by the device; it includes
-this program's own time, equally in all rounds.
+device. CPU is the kernel's count for the programs; its ratios to local are those of the rounds (median, least and most). Latency is
+measured from the call of the library to reception by the device; it includes this program's own time, equally in all rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from avatar_relay.publisher import Publisher
+from scripts.bench.load import cpu_clock
 from tests.lab.history import History
 from tests.lab.programs import python, running
 from tests.lab.relay_cluster import START_S, RelayCluster
@@ -39,7 +40,6 @@ MANNER = Manner(
     payloads_per_s=40, shortest=100_000, longest=100_000, interrupted_share=0, queued_share=0, audio_bytes=(700, 701), weights=55
 )
 Once = Callable[[argparse.Namespace, Path], Awaitable[dict[str, float]]]
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Ages:
@@ -55,8 +55,7 @@ class Ages:
 
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process so far, by the kernel's count."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return time.clock_gettime(cpu_clock(pid))
 
 
 def children(pid: int) -> list[int]:
@@ -114,7 +113,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "command": " ".join(sys.argv),
         **rounds,
-        **{f"cpu_ratio_{name}": round(found["cpu_us_a_payload"] / local["cpu_us_a_payload"], 2) for name, found in medians.items()},
+        **{f"cpu_ratio_{name}": _ratios(found, rounds["local"]) for name, found in rounds.items() if name != "local"},
         "added_p50_ms": round(cross["p50_ms"] - local["p50_ms"], 2),
         "added_p99_ms": round(cross["p99_ms"] - local["p99_ms"], 2),
     }
@@ -141,6 +140,11 @@ async def _apart(options: argparse.Namespace, folder: Path, relays: int) -> dict
         return await measure(options, addresses, addresses, [program.pid for program in programs])
 
 
+def _ratios(found: list[dict[str, float]], local: list[dict[str, float]]) -> dict[str, float]:
+    ratios = [one["cpu_us_a_payload"] / other["cpu_us_a_payload"] for one, other in zip(found, local, strict=True)]
+    return {name: round(value, 2) for name, value in (("median", statistics.median(ratios)), ("least", min(ratios)), ("most", max(ratios)))}
+
+
 def _median(found: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(one[name] for one in found) for name in found[0]}
 
@@ -148,9 +152,9 @@ def _median(found: list[dict[str, float]]) -> dict[str, float]:
 def main() -> int:
     """Run the program; returns its exit status."""
     parser = command_line("bench/cluster", __doc__)
-    parser.add_argument("--sessions", type=int, default=10, metavar="N", help="devices, each with its publisher (default 10)")
-    parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of each round (default 20)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each kind (default 3)")
+    parser.add_argument("--sessions", type=int, default=40, metavar="N", help="devices, each with its publisher (default 40)")
+    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="of each round (default 10)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each kind (default 5)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="compare one relay with so many workers")
     parser.add_argument("--joined", action="store_true", help="one publisher for all devices")
     parser.add_argument("--nats", action="store_true", help="relays have no direct connections: all goes through NATS")

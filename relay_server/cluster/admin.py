@@ -183,6 +183,8 @@ class ClusterAdmin(AdminService):
             return await here(request)
         try:
             home = await self._cluster.home_of(device_id)
+            if home is None:
+                self._cluster.check_all_told()
             if home in (None, HERE):
                 return await here(request)
             subject, data = self._cluster.names.admin(str(home)), f"{method}\n".encode() + request.SerializeToString()

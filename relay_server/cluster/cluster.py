@@ -21,6 +21,7 @@ from relay_server.cluster.tunnel import Tunnel
 from relay_server.cluster.ways import HERE, PassageUser
 from relay_server.connections.relay import Relay
 from relay_server.connections.timers import until_next
+from relay_server.links.beats import SILENCE_US
 from relay_server.links.links import Links
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Cluster:
         self._now_us = now_us
         self.random_bytes = random_bytes
         self.directory = DeviceDirectory(relay, backplane, names, now_us, self._attached_at)
+        self.expects, self.give_up, self.all_told = self.directory.expects, self.directory.give_up, self.directory.all_told
         self._joined = JoinedTunnels(backplane, names, tunnel_version)
         self._links = links
         self._homes = Homes(relay, self._joined, links, now_us)
@@ -152,13 +154,10 @@ class Cluster:
         """See `Ways`."""
         return self._relay.has(device_id)
 
-    def expects(self, device_id: str) -> bool:
+    def check_all_told(self) -> None:
         """See `Ways`."""
-        return self.directory.expects(device_id)
-
-    def give_up(self, device_id: str) -> None:
-        """See `Ways`."""
-        self.directory.give_up(device_id)
+        if not self.all_told(SILENCE_US / 1e6):
+            raise BackplaneError("a relay is silent, or has just started")
 
     async def homes_of_publisher(self, key: str) -> tuple[str, ...]:
         """See `Ways`."""

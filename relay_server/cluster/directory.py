@@ -49,7 +49,7 @@ class DeviceDirectory:
         self._elsewhere: dict[str, str] = {}
         """The relay that last claimed a device; also contains devices that are moving between relays."""
         self._given_up: set[str] = set()
-        """Devices that did not appear soon after the start of this relay."""
+        """Expected devices for which conversations with other devices wait no longer."""
         self._to_tell: dict[str, ClaimKind] = {}
         """Devices for which a claim must be published."""
         self._not_told: dict[str, ClaimKind] = {}
@@ -98,28 +98,35 @@ class DeviceDirectory:
         """The other relay that claimed a device last, as far as this one has heard; None if there is none."""
         return self._elsewhere.get(device_id)
 
-    def expects(self, device_id: str) -> bool:
-        """Whether a device that no relay has now may be moving between relays.
+    def expects(self, device_id: str, *, among_others: bool) -> bool:
+        """Whether a device that no relay has now may be moving between relays, and was not given up in this case: see `Ways.give_up`.
 
         A relay that has just started does not know earlier claims, and returns True.
         """
-        return device_id in self._elsewhere or (self._is_fresh and device_id not in self._given_up)
+        return (device_id in self._elsewhere or self._is_fresh) and not (among_others and device_id in self._given_up)
+
+    def all_told(self, within_s: float) -> bool:
+        """See `Ways`."""
+        return self.members.all_told(self._now_us() - round(within_s * 1e6), self._now_us())
 
     @property
     def _is_fresh(self) -> bool:
         return self._now_us() - self._began_us < FRESH_US
 
-    def give_up(self, device_id: str) -> None:
-        """Stop expecting a device: it did not appear."""
-        self._elsewhere.pop(device_id, None)
-        if self._is_fresh:
+    def give_up(self, device_id: str, *, among_others: bool) -> None:
+        """See `Ways`."""
+        if among_others:
             self._given_up.add(device_id)
+        else:
+            self._elsewhere.pop(device_id, None)
 
     async def tick(self) -> None:
         """Publish a heartbeat, and from time to time claim detached devices again; call a few times a second. Raises `BackplaneError`."""
         now_us = self._now_us()
         if now_us - self._asked_us >= ASK_AGAIN_US:
             self._asked_us = now_us
+            if not self._is_fresh:
+                self._given_up.intersection_update(self._elsewhere)
             self._to_tell = {**self._not_told, **self._to_tell}
             self._not_told = {}
             for session in self._relay.sessions():
@@ -147,6 +154,7 @@ class DeviceDirectory:
         if kind is ClaimKind.ATTACHED:
             self._attached_us[device_id] = self._now_us()
             self._elsewhere.pop(device_id, None)
+            self._given_up.discard(device_id)
             self._attached_at(device_id, self._names.relay)
         self._to_tell[device_id] = kind
         self._wake.set()
@@ -184,6 +192,7 @@ class DeviceDirectory:
         if mine is None or not is_newer(mine.stream_number, theirs.stream_number):
             self._note(theirs)
             if theirs.attached:
+                self._given_up.discard(theirs.device_id)
                 self._attached_at(theirs.device_id, theirs.relay)
         if mine is None:
             return

@@ -158,7 +158,9 @@ class DoorPort(Port[ToPublisher]):
 
     async def _set_volume(self, message: DeviceVolume, data: bytes) -> None:
         try:
-            home = await self._ways.home_of(message.device_id) or HERE
+            if (home := await self._ways.home_of(message.device_id)) is None:
+                self._ways.check_all_told()
+            home = home or HERE
             if not await self.has_way_to(home):
                 return
         except BackplaneError as error:

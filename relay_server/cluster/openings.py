@@ -4,8 +4,8 @@ Rules
 
 - Devices may move between the look-up and the opening. A relay that has not all of its devices any more opens nothing; the door looks
   again, and opens the conversation, or the missing parts, at the new homes. `WaitingOpens` bounds the attempts.
-- A new conversation of which no device is there now, but one may be moving, waits for it. If other devices are there, they wait for at most
-  `MEMBER_WAIT_S`.
+- A new conversation of which no device is there now, but one may be moving, waits for it, and also until each relay was heard: one that is
+  silent may have the device. If other devices are there, they wait for at most `MEMBER_WAIT_S`, and only for a device that was there.
 - A conversation that is opened again (`held`) waits for nothing: the library asks again.
 - A relay at which all devices of a part have finished refuses it (CONVERSATION_ID_TAKEN): the part is left out.
 - It is not opened again on a device whose end was passed on to the publisher. If the device never knew the conversation, only the relay
@@ -111,6 +111,8 @@ class Openings:
             places = await self._places_of(devices)
             known = {device_id: place for device_id, place in places.items() if place is not None}
             homes = tuple(dict.fromkeys(known.values()))
+            if not known:
+                self._ways.check_all_told()
             if homes in ((), (HERE,)):
                 await self._here(message)
                 return
@@ -129,15 +131,19 @@ class Openings:
     # --- in the task of a conversation -----------------------------------------------------------------------------
 
     async def _try(self, message: PublishOpen, waited_s: float) -> bool:
-        last = waited_s >= WAIT_S
+        last, ways = waited_s >= WAIT_S, self._ways
         try:
+            all_told = ways.all_told(waited_s)  # before the devices are looked for
             places = await self._places_of(self._devices_of(message))
-            away = [device_id for device_id, place in places.items() if place is None and self._ways.expects(device_id)]
-            if away and message.held is None:
-                if waited_s < (WAIT_S if set(places.values()) == {None} else MEMBER_WAIT_S):
+            among_others = set(places.values()) != {None}
+            away = [name for name, place in places.items() if place is None and ways.expects(name, among_others=among_others)]
+            if message.held is None and (away or not (all_told or among_others)):
+                if waited_s < (MEMBER_WAIT_S if among_others else WAIT_S):
                     return False
                 for device_id in away:
-                    self._ways.give_up(device_id)
+                    ways.give_up(device_id, among_others=among_others)
+                if not among_others:
+                    ways.check_all_told()
             return await self._at(message, places, last=last)
         except BackplaneError as error:
             if not last and message.held is None:

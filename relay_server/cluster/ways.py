@@ -65,12 +65,20 @@ class Ways(Protocol):
         """Whether this relay has a device."""
         ...
 
-    def expects(self, device_id: str) -> bool:
-        """Whether a device that no relay has now may be moving between relays."""
+    def expects(self, device_id: str, *, among_others: bool) -> bool:
+        """Whether a device that no relay has now may be moving between relays; `among_others`: in a conversation with other devices."""
         ...
 
-    def give_up(self, device_id: str) -> None:
-        """Stop expecting a device: it did not appear."""
+    def give_up(self, device_id: str, *, among_others: bool) -> None:
+        """Stop expecting a device: it did not appear. `among_others`: only in conversations with other devices, until it attaches."""
+        ...
+
+    def all_told(self, within_s: float) -> bool:
+        """Whether all relays were heard in this time, and have claimed their devices: a device not found since then is unknown."""
+        ...
+
+    def check_all_told(self) -> None:
+        """For what cannot wait for a device that was not found. Raises `BackplaneError` if a relay that cannot be asked may have it."""
         ...
 
     async def homes_of_publisher(self, key: str) -> tuple[str, ...]:

@@ -10,11 +10,13 @@ import pytest
 from tests.races.cluster_schedule import judge_cluster
 
 SCHEDULES = 6
+SHOWN = (346_990,)
+"""Schedules that showed a fault: here a device attached just before its relay was partitioned, and a door refused it as unknown."""
 
 
 def test_every_conversation_of_a_cluster_ends_once() -> None:
     """Two or three real relays in virtual time; each schedule is named by its seed."""
-    verdicts = [judge_cluster(seed) for seed in range(SCHEDULES)]
+    verdicts = [judge_cluster(seed) for seed in (*range(SCHEDULES), *SHOWN)]
     assert [verdict for verdict in verdicts if verdict.faults] == []
     assert sum(verdict.conversations for verdict in verdicts) > 20
     assert sum(verdict.cuts for verdict in verdicts) > 10

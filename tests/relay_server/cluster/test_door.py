@@ -90,12 +90,20 @@ class SlowWays:
         del device_id
         return False
 
-    def expects(self, device_id: str) -> bool:
+    def expects(self, device_id: str, *, among_others: bool) -> bool:
         """See `Ways`."""
-        del device_id
+        del device_id, among_others
         return False
 
-    def give_up(self, device_id: str) -> None:
+    def give_up(self, device_id: str, *, among_others: bool) -> None:
+        """See `Ways`."""
+
+    def all_told(self, within_s: float) -> bool:
+        """See `Ways`."""
+        del within_s
+        return True
+
+    def check_all_told(self) -> None:
         """See `Ways`."""
 
     async def homes_of_publisher(self, key: str) -> tuple[str, ...]:

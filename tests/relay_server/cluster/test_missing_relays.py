@@ -12,11 +12,14 @@ import pytest
 
 from avatar_relay.messages import ConversationError, DeviceVolume, Opened, PublisherHello, PublishOpen, ToPublisher, Volume
 from avatar_relay.reasons import Reason
+from avatar_relay.v1 import admin_service_pb2 as admin_pb
+from relay_server.cluster.admin import ClusterAdmin
 from relay_server.cluster.directory import FRESH_US
 from relay_server.cluster.door import DoorPort
 from relay_server.cluster.frames import TUNNEL_VERSION
 from relay_server.cluster.members import MISSING_US
 from relay_server.cluster.waiting_opens import WAIT_S
+from relay_server.errors import RequestError
 from tests.lab.memory_backplane import MemoryBus
 from tests.races.node import Node
 from tests.races.virtual_loop import run_virtual
@@ -169,5 +172,22 @@ def test_a_volume_and_a_conversation_by_hand_cannot_wait() -> None:
                 for sender, message in ((door, DeviceVolume("lobby", Volume(0.5))), (relays.y.connect_publisher(), LOBBY)):
                     answer, seconds = await relays.told(sender, message)
                     assert (reason(answer), seconds < 0.1) == (expected, True)
+
+    run_virtual(work())
+
+
+def test_an_operator_is_told_that_a_relay_is_silent() -> None:
+    """Not that the device is unknown, which is final."""
+
+    async def work() -> None:
+        relays = TwoRelays()
+        await relays.begin()
+        admin = ClusterAdmin(relays.y.relay, None, None, relays.y._cluster)  # type: ignore[arg-type]  # nothing speaks
+        for trouble, expected in ((relays.bus.partition("x"), Reason.RELAY_UNREACHABLE), (nullcontext(), Reason.DEVICE_UNKNOWN)):
+            with trouble:
+                await asyncio.sleep(6.0)
+                with pytest.raises(RequestError) as refused:
+                    await admin.get_device(admin_pb.GetDeviceRequest(device_id="lobby"))
+                assert refused.value.fault.reason is expected
 
     run_virtual(work())

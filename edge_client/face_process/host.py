@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import signal
 import socket
 import threading
@@ -25,7 +26,7 @@ from edge_client.face.displays import DesktopDisplay
 from edge_client.face.exchange import MAX_PACKET_BYTES, Question
 from edge_client.face_process.crashes import Crashes
 from edge_client.face_process.messages import Drawing, FaceStart, Leaving, Trying, Watcher, unpack_message
-from edge_client.face_process.screen_power import locked_backlights
+from edge_client.face_process.screen_power import ScreenPower, locked_backlights
 from edge_client.parts import part
 from edge_client.renderers import BUILT_IN
 
@@ -39,6 +40,8 @@ LIMITS = ChildLimits(
     pauses_us=(0, 0, 0, 500_000, 1_000_000, 2_000_000, 5_000_000),
     healthy_us=1_000_000,
 )
+LIGHT_S = 1.0
+"""How long `close` waits for the command that restores the light."""
 SEARCH_S = (3.0, 5.0, 10.0, 30.0, 60.0)
 """Intervals at which a face drawn off-screen looks for a display: longer each time a display was found but could not be used."""
 
@@ -66,6 +69,11 @@ class FaceChild(Child):
         """Whether the renderer ended or hung the process; False if others killed it, or it ended with a reason."""
         status = self.exit_status or 0
         return self.leaving is None and (self._hung or status > 0 or -status in _CRASHES)
+
+    @property
+    def restored_light(self) -> bool:
+        """Whether a sleeping screen was lit at its end: by one that was asked to end, or whose window was closed, and was not killed."""
+        return self.exit_status == 0 and (self.leaving is None or self.leaving.why == "closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +148,12 @@ class FaceProcess:
         self._supervisor.started_once.wait()
 
     def close(self) -> None:
-        """End the child. Takes a few tenths of a second, at most 3 s if it hangs."""
+        """End the child, and restore the light if it could not. Takes a few tenths of a second, at most 4 s if it hangs."""
         self._supervisor.close()
         if self._answering is not None:
             self._answering.join()
+        if self._is_dark and self._config.may_sleep and (self.child is None or not self.child.restored_light):
+            ScreenPower(shlex.split(self._config.sleep_command), is_dark=True).close(LIGHT_S)
 
     @property
     def renderer_name(self) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,14 @@ class ScreenPower:
         if not self._write(_OFF if dark else _ON) and self._command:
             self._run("sleep" if dark else "wake")
 
-    def close(self) -> None:
-        """Restore the light; a command for it continues in the background."""
+    def close(self, wait_s: float = 0.0) -> None:
+        """Restore the light. Waits this long for a command that does it; after that it continues in the background."""
         if self._is_dark:
             self._began_s = 0.0  # one that still runs is killed
             self.set(dark=False)
+            if self._running is not None and wait_s:
+                with suppress(subprocess.TimeoutExpired):
+                    self._running.wait(wait_s)
 
     def _write(self, value: str) -> bool:
         """Write to all files; returns whether any was written. If none was, the screen just shows a black picture."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,8 +116,9 @@ def test_files_of_others_are_found_before_they_are_needed(lights: list[Path], tm
     assert locked_backlights(tmp_path) == [lights[1]]
 
 
-def test_a_face_is_told_to_sleep_and_gives_the_screen_back(tmp_path: Path) -> None:
-    """The real process: a command for each change, none when it is killed while it sleeps, and light at the end."""
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_face_is_told_to_sleep_and_gives_the_screen_back(*, hangs: bool, tmp_path: Path) -> None:
+    """The real process: a command for each change, none when it is killed while it sleeps, and light at the end, even if it hangs then."""
     command = Command(tmp_path)
 
     class Sleeping(NoOverlays):
@@ -137,6 +140,9 @@ def test_a_face_is_told_to_sleep_and_gives_the_screen_back(tmp_path: Path) -> No
         assert child is not None
         child.kill()
         wait_for(lambda: face.child is not child and face.status().state.value == "running")
+        if hangs:
+            assert face.child is not None
+            os.kill(face.child.pid, signal.SIGSTOP)
     finally:
         face.close()
     wait_for(lambda: len(command.told()) == 3)

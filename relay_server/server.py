@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -34,6 +33,7 @@ from relay_server.free_memory import find_trim, give_back_memory
 from relay_server.observer import RelayObserver
 from relay_server.service import admin, device, publisher
 from relay_server.service.connection_watch import ConnectionWatch, max_connections, raise_descriptor_limit
+from relay_server.service.garbage import start_collections
 from relay_server.service.grpc_servers import NOT_SERVING, GrpcServers
 from relay_server.service.pairing import NAME as PAIRING
 from relay_server.service.pairing import PairingService, offers_pairing
@@ -53,9 +53,6 @@ MAX_STRANGERS = 1_024
 TURN_S = 0.0005
 """The interpreter's thread switch interval while exporting: exporters use threads of their own, and must not delay media, even if the
 collector is unreachable. Python's default of 5 ms would show in the p99."""
-FULL_COLLECTIONS = 30
-"""Collections of the middle generation before a full one; Python's default is 10. A full one stops all streams for as long as it looks at
-the media kept for devices, some milliseconds with a hundred live sessions, and hardly ever finds anything."""
 
 
 def boot_time_us() -> int:
@@ -251,8 +248,7 @@ async def serve(config: RelayConfig, environment: Mapping[str, str], ready: Call
             beat_watchdog(manager, background)
             if (trim := find_trim()) is not None:
                 background.start("freed memory", give_back_memory(trim))
-            gc.freeze()  # collections skip all objects of the start
-            gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTIONS)
+            start_collections()
             ready(address)
             manager.tell("READY=1")
             await background.until(relay.drain_asked)

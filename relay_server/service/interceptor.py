@@ -6,8 +6,6 @@ answers unparsable bytes with UNKNOWN and a traceback. Here every handler is req
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
@@ -24,13 +22,10 @@ from relay_server.access.peers import host_of
 from relay_server.rpc_errors import Context, abort, until_cancelled
 from relay_server.service.calls import as_is
 from relay_server.service.connection_watch import ConnectionWatch
+from relay_server.service.garbage import Garbage
 from relay_server.service.requests import RequestReader, parse_request
 from relay_server.service.streams import FIRST_READ
 
-COLLECT_AFTER_S = 0.01
-"""Time from a call with too much metadata until its garbage is collected: others may arrive within it."""
-MAX_UNCOLLECTED_BYTES = 4 << 20
-"""Metadata beyond the limit that may wait for a collection."""
 CLOSES_WITHIN_S = 1.0
 """Time in which gRPC cancels the RPCs of a connection that was shut down."""
 Admit = Callable[[str, Context], AbstractAsyncContextManager[AdmittedAs]]
@@ -51,8 +46,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._admit = admit
         self._reader = reader
         self._watch = watch
-        self._collecting: asyncio.TimerHandle | None = None
-        self._uncollected_bytes = 0
+        self._garbage = Garbage()
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -64,7 +58,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         async def call(_requests: object, context: Context) -> None:
             if not self._watch.begin(context.peer(), metadata_bytes):
                 if metadata_bytes > MAX_METADATA_BYTES:
-                    self._collect(metadata_bytes)
+                    self._garbage.refused(metadata_bytes)
                 await until_cancelled(CLOSES_WITHIN_S)
                 context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
                 return
@@ -79,19 +73,6 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
         serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
         return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it
-
-    def _collect(self, metadata_bytes: int) -> None:
-        """Collect young garbage, at once if there is much: grpc.aio leaves the metadata of each call in a reference cycle."""
-        self._uncollected_bytes += metadata_bytes
-        if self._collecting is None:
-            self._collecting = asyncio.get_running_loop().call_later(COLLECT_AFTER_S, self._collect_late)
-        if self._uncollected_bytes > MAX_UNCOLLECTED_BYTES:
-            self._uncollected_bytes = 0
-            gc.collect(1)
-
-    def _collect_late(self) -> None:
-        self._collecting, self._uncollected_bytes = None, 0
-        gc.collect(1)
 
     async def _admitted(self, handler: Any, context: Context, method: str) -> None:
         async with self._admit(method, context) as caller:
@@ -114,7 +95,10 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             await _respond(behaviour(parse_request(handler.request_deserializer, data, method), context), handler, context)
         elif handler.request_deserializer is as_is:
             FIRST_READ.set(partial(self._reader.read_first, caller=caller))
-            await behaviour(None, context)  # our own streams read and bound their messages themselves
+            try:
+                await behaviour(None, context)  # our own streams read and bound their messages themselves
+            finally:
+                self._garbage.stream_ended()
         else:
             async with aclosing(self._parsed(handler.request_deserializer, context, method, caller)) as requests:
                 await _respond(behaviour(requests, context), handler, context)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import heapq
 import json
 import os
@@ -216,6 +217,8 @@ async def measure(contender: str, case: Case, address: str, server_pid: int) -> 
     for session in range(case.sessions):
         for device in range(case.fan_out):
             await clients.attach(session, device)
+    gc.collect()
+    gc.disable()  # a full collection stops all clients, and counts as latency of the server
     try:
         match case.shape:
             case Shape.BURST | Shape.WINDOWS:

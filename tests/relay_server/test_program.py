@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from avatar_relay.v1 import admin_service_pb2, admin_service_pb2_grpc
-from relay_server.server import FULL_COLLECTIONS
+from relay_server.service.garbage import FULL_COLLECTIONS
 from tests.lab.data import PROJECT_ROOT
 
 MAX_COLLECTED = 2_000

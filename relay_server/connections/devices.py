@@ -157,10 +157,11 @@ class Devices:
                 self._observer.payloads_sent(session.device_id, cid, batches, now_us)
             if conversation.owes_credit:
                 self._credit_due(cid)
-            if now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
+            if session.outbox.control_waits:  # the ping that confirms this media
+                port.next_ping_us = max(port.next_ping_us, now_us + self._config.heartbeat_us)
+            elif now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
                 port.next_ping_us = max(port.next_ping_us, now_us) + self._config.heartbeat_us
-                if not session.outbox.control_waits:  # otherwise this media has queued a ping already
-                    session.ping(now_us)
+                session.ping(now_us)
         elif isinstance(message, Ping):
             return Ping(message.ping_id, now_us)
         elif isinstance(message, Pong):

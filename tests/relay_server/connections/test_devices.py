@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -176,6 +177,27 @@ async def test_heartbeats_travel_with_media_to_a_device_that_takes_that(takes_jo
     assert 10 <= sent["Ping"] <= 16  # the first ones also request received bytes
     assert sent["Pong"] in (sent["Ping"], sent["Ping"] - 1)
     assert sent["messages"] == (100 if takes_joined else 100 + sent["Ping"] + sent["Pong"])
+
+
+async def test_a_ping_that_confirms_media_postpones_the_next_heartbeat() -> None:
+    """Both prove the same. No two pings are further apart than a heartbeat."""
+    paced = Paced(slow_when_idle=True, takes_joined=True)
+    await paced.port.send(paced.hello)
+    publisher = await paced.open()
+    await paced.pings(1.0)
+    asked_us: list[int] = []
+    for seq in range(1, 201):
+        paced.now_us += 100_000
+        await publisher.send(Media("c1", (Payload(Kind.AUDIO, seq, bytes(26_000 if seq % 7 == 0 else 3_200), pts_us=seq * 100_000),)))
+        paced.relay.tick()
+        while (message := paced.port.next()) is not None:
+            for one in message.messages if isinstance(message, JoinedMessages) else [message]:
+                if isinstance(one, Ping):
+                    asked_us.append(paced.now_us)
+                    await paced.port.send(Pong(one.ping_id, one.sent_time_us, 0, 0, 0), alone=False)
+    gaps_us = [later - earlier for earlier, later in pairwise(asked_us[-20:])]
+    assert max(gaps_us) <= paced.config.heartbeat_us
+    assert min(gaps_us) >= paced.config.heartbeat_us // 2
 
 
 async def test_what_waits_for_a_device_that_takes_that_is_one_message() -> None:

@@ -67,6 +67,7 @@ ADAPTERS = frozenset(
         "relay_server.backplane",
         "relay_server.cluster",
         "relay_server.links.links",
+        "relay_server.links.listener",
         "relay_server.links.socket_link",
         "relay_server.links.socket_links",
         "relay_server.service",

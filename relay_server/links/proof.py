@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Protocol
 
 MAGIC = b"avlink1\n"
 NONCE_BYTES = PROOF_BYTES = 32
@@ -19,22 +18,6 @@ MAX_HELLO_BYTES = 1 + 255 + NONCE_BYTES + PROOF_BYTES
 
 class ProofError(Exception):
     """The other end is not the relay that it must be."""
-
-
-class Proof(Protocol):
-    """One end's part. `is_done`: the other end has proved who it is, and `relay` is its name."""
-
-    relay: str
-    link_id: str
-    is_done: bool
-
-    def begin(self) -> bytes:
-        """What to send first."""
-        ...
-
-    def hear(self, received: bytearray) -> bytes:
-        """Take what is complete out of `received`; returns what to send. Raises `ProofError`."""
-        ...
 
 
 class _Transcript:
@@ -63,11 +46,11 @@ class AcceptingProof:
         self.is_done = False
 
     def begin(self) -> bytes:
-        """See `Proof`."""
+        """What to send first."""
         return MAGIC + self._nonce
 
     def hear(self, received: bytearray) -> bytes:
-        """See `Proof`."""
+        """Take what is complete out of `received`; returns what to send. Raises `ProofError`."""
         size = 1 + (received[0] if received else 255) + NONCE_BYTES + PROOF_BYTES
         if len(received) < size:
             return b""
@@ -97,11 +80,11 @@ class ConnectingProof:
         self.is_done = False
 
     def begin(self) -> bytes:
-        """See `Proof`."""
+        """What to send first."""
         return b""
 
     def hear(self, received: bytearray) -> bytes:
-        """See `Proof`."""
+        """Take what is complete out of `received`; returns what to send. Raises `ProofError`."""
         if not MAGIC.startswith(received[: len(MAGIC)]) and self._transcript is None:
             raise ProofError("it is not a relay of this version")
         size = PROOF_BYTES if self._transcript is not None else len(MAGIC) + NONCE_BYTES
@@ -118,3 +101,7 @@ class ConnectingProof:
             raise ProofError("it does not know the cluster's secret")
         self.link_id, self.is_done = self._transcript.link_id(), True
         return b""
+
+
+Proof = AcceptingProof | ConnectingProof
+"""One end's part. `is_done`: the other end has proved who it is, and `relay` is its name."""

@@ -34,9 +34,7 @@ class SocketLink(asyncio.BufferedProtocol):
     It reads into a buffer of its own: asyncio would allocate 256 KiB for each read, which glibc maps and unmaps, for five times its cost.
     """
 
-    def __init__(self, now_us: Callable[[], int], made: Callable[[SocketLink, asyncio.Transport], None] | None = None) -> None:
-        """`made` is called when there is a connection."""
-        self._made = made
+    def __init__(self, now_us: Callable[[], int]) -> None:
         self.relay = self.link_id = ""
         """The other relay, and see `Link`; once the other end has proved itself."""
         self._proof: Proof | None = None
@@ -68,8 +66,8 @@ class SocketLink(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.pause_reading()
-        if self._made is not None:
-            self._made(self, transport)
+        if self.ended:
+            transport.abort()
 
     def begin(self, transport: asyncio.Transport, proof: Proof) -> None:
         """Begin the proof; `transport` is that of TLS, if there is TLS."""

@@ -1,6 +1,7 @@
 """The links of one relay over sockets: TCP, with the relay's own certificate if it has one, and Unix sockets between workers.
 
-Strangers may connect too: they have little time, few places, and no effect until they have proved that they know the cluster's secret.
+Strangers may connect too: they have little time, few places, which others may take (see `places`), and no effect until they have proved
+that they know the cluster's secret.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -19,8 +21,11 @@ from pathlib import Path
 
 from avatar_relay.addresses import split_address
 from avatar_relay.errors import ConfigError
+from relay_server.access.refusal_log import RefusalLog
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.links.links import Link
+from relay_server.links.listener import LinkListener
+from relay_server.links.places import one_too_many
 from relay_server.links.proof import NONCE_BYTES, AcceptingProof, ConnectingProof, ProofError
 from relay_server.links.socket_link import SocketLink
 
@@ -32,8 +37,8 @@ CONNECT_S = 0.5
 """How long all of it may take at the relay that connects: a publisher waits for it."""
 AGAIN_S = 10.0
 """After a failure, the backplane carries all new tunnels to that relay for so long."""
-MAX_UNPROVED = 32
-"""Connections that have not proved anything yet. Others are refused."""
+MAX_UNPROVED = 64
+"""Connections that have not proved anything yet."""
 CLOSE_S = 1.0
 """How long a relay that leaves waits for others to read."""
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
@@ -63,12 +68,15 @@ class SocketLinks:
         self._settings = settings
         self._random_bytes = random_bytes
         self._now_us = now_us
-        self._servers: list[asyncio.Server] = []
+        self._log = RefusalLog(logger, now_us)
+        self._listeners: list[tuple[LinkListener, asyncio.Server]] = []
         self._offered: dict[str, object] = {}
         self._tls: ssl.SSLContext | None = None
         self._digest = b""
         """SHA-256 of this relay's certificate."""
-        self._unproved = set[asyncio.Task[None]]()
+        self._unproved: dict[SocketLink, str] = {}
+        """Each with its network; the oldest one first."""
+        self._accepting = set[asyncio.Task[None]]()
         self._accepted: dict[str, SocketLink] = {}
         self._opened: dict[str, SocketLink] = {}
         """The links to other relays, by their names."""
@@ -79,17 +87,17 @@ class SocketLinks:
         """See `Links`."""
         settings, loop = self._settings, asyncio.get_running_loop()
         if settings.socket is not None:
-            self._servers.append(await loop.create_unix_server(self._stranger, settings.socket))
+            self._listen(await loop.create_unix_server(asyncio.Protocol, settings.socket, start_serving=False), None)
         if settings.address is None:
             return
         if settings.certificate is not None:
             self._tls, self._digest = _server_tls(*settings.certificate)
         host, port = settings.address
         try:
-            server = await loop.create_server(lambda: self._stranger(self._tls), host, port)
+            server = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
         except OSError as error:
             raise ConfigError(f"cluster_listen: cannot listen on {host}, port {port}: {error.strerror or error}") from error
-        self._servers.append(server)
+        self._listen(server, self._tls)
         port = server.sockets[0].getsockname()[1]
         self._offered = {"address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "tls": self._tls is not None}
 
@@ -112,34 +120,42 @@ class SocketLinks:
 
     # --- accepting -------------------------------------------------------------------------------------------------
 
-    def _stranger(self, tls: ssl.SSLContext | None = None) -> SocketLink:
-        return SocketLink(self._now_us, partial(self._connected, tls))
+    def _listen(self, server: asyncio.Server, tls: ssl.SSLContext | None) -> None:
+        """`server` only binds its sockets: asyncio would accept without a limit."""
+        self._listeners += [(LinkListener(bound.dup(), partial(self._take_in, tls), self._log), server) for bound in server.sockets]
 
-    def _connected(self, tls: ssl.SSLContext | None, link: SocketLink, transport: asyncio.Transport) -> None:
-        if len(self._unproved) >= MAX_UNPROVED:
-            link.end("too many connections have proved nothing yet")
-            return
-        task = asyncio.create_task(self._accept(link, transport, tls))
-        self._unproved.add(task)
-        task.add_done_callback(self._unproved.discard)
+    def _take_in(self, tls: ssl.SSLContext | None, connection: socket.socket, network: str) -> None:
+        link = SocketLink(self._now_us)
+        self._unproved[link] = network
+        if (out := one_too_many(self._unproved, MAX_UNPROVED)) is not None:
+            del self._unproved[out]
+            if not out.proved.done():
+                out.end("newer connections have taken its place")
+        task = asyncio.create_task(self._accept(link, connection, network, tls))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
 
-    async def _accept(self, link: SocketLink, transport: asyncio.Transport, tls: ssl.SSLContext | None) -> None:
-        settings = self._settings
+    async def _accept(self, link: SocketLink, connection: socket.socket, network: str, tls: ssl.SSLContext | None) -> None:
+        """Is never cancelled, so `connection` is always closed: the link may be ended meanwhile."""
+        settings, loop = self._settings, asyncio.get_running_loop()
         proof = AcceptingProof(settings.secret, settings.own, self._random_bytes(NONCE_BYTES), b"" if tls is None else self._digest)
         try:
             async with asyncio.timeout(PROOF_S):
-                if tls is not None:
-                    secured = await asyncio.get_running_loop().start_tls(transport, link, tls, server_side=True)
-                    assert secured is not None
-                    transport = secured
-                link.begin(transport, proof)
+                transport: asyncio.Transport | None = (await loop.connect_accepted_socket(lambda: link, connection))[0]
+                if tls is not None and transport is not None and not link.ended:
+                    transport = await loop.start_tls(transport, link, tls, server_side=True)
+                if transport is not None and not link.ended:
+                    link.begin(transport, proof)
                 await link.proved
-        except (ProofError, OSError, TimeoutError) as error:
-            logger.info("a connection of another relay is refused: %s", str(error) or "it took too long")
-            link.end("it proved nothing")
-        else:
             self._accepted = {known: other for known, other in self._accepted.items() if not other.ended}
             self._accepted[link.link_id] = link
+        except (ProofError, OSError, TimeoutError) as error:
+            link.end("it proved nothing")
+            if self._listeners:
+                reason = str(error) or "it took too long"
+                self._log.write(network, "a connection of another relay from %s is refused: %s", network or "this machine", reason)
+        finally:
+            self._unproved.pop(link, None)
 
     # --- connecting ------------------------------------------------------------------------------------------------
 
@@ -212,10 +228,12 @@ class SocketLinks:
 
     async def stop(self) -> None:
         """See `Links`."""
-        for server in self._servers:
+        for listener, server in self._listeners:
+            listener.close()
             server.close()
-        for task in tuple(self._unproved):
-            task.cancel()
+        self._listeners.clear()
+        for link in tuple(self._unproved):
+            link.end("this relay leaves")
         links = self._all()
         for link in links:
             link.flush()
@@ -223,8 +241,8 @@ class SocketLinks:
                 link.transport.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await asyncio.gather(*(link.gone.wait() for link in links))
-        for link in links:
+                await asyncio.gather(*self._accepting, *(link.gone.wait() for link in links))
+        for link in self._all():
             link.end("this relay leaves")
 
 

@@ -40,6 +40,8 @@ class Case:
     sessions: int = 1
     fan_out: int = 1
     seconds: float = 1.5
+    ramp_s: float = 0.0
+    """Time within which the sessions begin, one after another, before the warm-up."""
     audio_bytes: int = AUDIO_BYTES
     motion_bytes: int = MOTION_BYTES
     audio_us: int = 20_000

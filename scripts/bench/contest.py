@@ -110,7 +110,7 @@ def measure(contender: Contender, case: Case) -> Figures:
     """Measure one case on one contender. Raises `BenchError`."""
     with serving(contender) as (address, pid):
         command = _command("-m", "scripts.bench.load", contender.clients, case.name, "--address", address, "--server-pid", str(pid))
-        command += ["--seconds", str(case.seconds), "--sessions", str(case.sessions)]
+        command += ["--seconds", str(case.seconds), "--sessions", str(case.sessions), "--ramp-s", str(case.ramp_s)]
         try:
             done = subprocess.run(
                 command,

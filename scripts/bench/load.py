@@ -160,10 +160,13 @@ async def until(meter: Meter, count: int) -> None:
 def schedule(case: Case) -> list[tuple[int, int, bool]]:
     """Due time (µs), session, and whether it is motion, of each payload; the sessions' payloads of each kind are spread evenly."""
     due = []
+    end_us = round((case.ramp_s + WARM_UP_S + case.seconds) * 1e6)
     for session in range(case.sessions):
+        begin_us = round(case.ramp_s * 1e6) * session // case.sessions
         for step_us, is_motion in ((case.audio_us, False), (case.motion_us, True)):
-            start_us = session * step_us // case.sessions
-            due.append([(at_us, session, is_motion) for at_us in range(start_us, round((WARM_UP_S + case.seconds) * 1e6), step_us)])
+            phase_us = session * step_us // case.sessions
+            start_us = begin_us + (phase_us - begin_us) % step_us
+            due.append([(at_us, session, is_motion) for at_us in range(start_us, end_us, step_us)])
     return list(heapq.merge(*due))
 
 
@@ -175,7 +178,7 @@ async def paced(clients: Clients, meter: Meter, case: Case) -> dict[str, float]:
     for number, (due_us, session, is_motion) in enumerate(payloads):
         if (wait_us := began_us + due_us - now_us()) > 0:
             await asyncio.sleep(wait_us / 1e6)
-        if due_us >= WARM_UP_S * 1e6 and not meter.measuring:
+        if due_us >= (case.ramp_s + WARM_UP_S) * 1e6 and not meter.measuring:
             meter.begin()
         sent_us = now_us()
         late_us.append(sent_us - began_us - due_us)
@@ -242,9 +245,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--server-pid", type=int, required=True)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--sessions", type=int)
+    parser.add_argument("--ramp-s", type=float)
     options = parser.parse_args(argv)
     case = next(case for case in CASES if case.name == options.case)
-    changes = {name: value for name in ("seconds", "sessions") if (value := getattr(options, name)) is not None}
+    changes = {name: value for name in ("seconds", "sessions", "ramp_s") if (value := getattr(options, name)) is not None}
     figures = asyncio.run(measure(options.contender, replace(case, **changes), options.address, options.server_pid))
     print(json.dumps(figures))
 

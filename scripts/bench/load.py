@@ -158,15 +158,18 @@ async def until(meter: Meter, count: int) -> None:
 
 
 def schedule(case: Case) -> list[tuple[int, int, bool]]:
-    """Due time (µs), session, and whether it is motion, of each payload; the sessions' payloads of each kind are spread evenly."""
+    """Due time (µs), session, and whether it is motion, of each payload; the sessions' payloads of each kind are spread evenly.
+
+    Each session begins with sound, as AvatarKit does.
+    """
     due = []
     end_us = round((case.ramp_s + WARM_UP_S + case.seconds) * 1e6)
     for session in range(case.sessions):
         begin_us = round(case.ramp_s * 1e6) * session // case.sessions
         for step_us, is_motion in ((case.audio_us, False), (case.motion_us, True)):
             phase_us = session * step_us // case.sessions
-            start_us = begin_us + (phase_us - begin_us) % step_us
-            due.append([(at_us, session, is_motion) for at_us in range(start_us, end_us, step_us)])
+            begin_us += (phase_us - begin_us) % step_us
+            due.append([(at_us, session, is_motion) for at_us in range(begin_us, end_us, step_us)])
     return list(heapq.merge(*due))
 
 

@@ -17,6 +17,7 @@ def test_sessions_that_begin_one_after_another_then_keep_the_usual_times() -> No
     begins_us = [min(due_us for due_us, session, _ in ramped if session == number) for number in range(CASE.sessions)]
     assert begins_us == sorted(begins_us)
     assert all(number * 50_000 <= begin_us < number * 50_000 + CASE.audio_us for number, begin_us in enumerate(begins_us))
+    assert not any([next(is_motion for _, one, is_motion in ramped if one == session) for session in range(CASE.sessions)])
     later = {(due_us, session, is_motion) for due_us, session, is_motion in ramped if due_us >= ramp_us}
     phases = {(session, is_motion): due_us for due_us, session, is_motion in reversed(at_once)}
     steps = {False: CASE.audio_us, True: CASE.motion_us}

@@ -25,21 +25,28 @@ ATTEMPTS = 20
 
 
 @asynccontextmanager
-async def flooded(home: SocketLinks, kind: str) -> AsyncIterator[None]:
-    """Strangers hold and open connections during the block."""
-    host, port = address_of(home)
+async def strangers(host: str, port: int, kind: str) -> AsyncIterator[None]:
+    """They hold and open connections during the block."""
     command = [sys.executable, "-m", flooder.__name__, host, str(port), kind, str(STRANGERS)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(30):
             assert await process.stdout.readline() == b"flooding\n"
-            while len(home._unproved) < (MAX_UNPROVED if kind == "silent" else 1):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
         yield
     finally:
         process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def flooded(home: SocketLinks, kind: str) -> AsyncIterator[None]:
+    """Strangers are at this relay's port, as it has noticed."""
+    async with strangers(*address_of(home), kind):
+        async with asyncio.timeout(5):
+            while len(home._unproved) < (MAX_UNPROVED if kind == "silent" else 1):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        yield
 
 
 def descriptors() -> int:

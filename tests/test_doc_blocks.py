@@ -55,6 +55,7 @@ NOT_RUN = (
     NotRun("docs/architecture.md", "cli →", DIAGRAM),
     NotRun("docs/audio2face.md", "text ──►", DIAGRAM),
     NotRun("docs/avatarkit.md", "~/venvs/avatar-relay/bin/pip install", INSTALLS),
+    NotRun("docs/cluster.md", 'listen: "192.0.2.10:4222"', "tests/test_cluster_page.py runs it"),
     NotRun("docs/demo.md", "scripts/demo", "tests/test_demo.py runs it"),
     NotRun("docs/device.md", "sudo ", ROOT),
     NotRun("docs/device.md", "git pull", ROOT),
@@ -101,7 +102,12 @@ IN_CLONE = ("docs/protocol.md",)
 DEVICE_SETTINGS = ("docs/device.md", "docs/face.md")
 """Pages with TOML for a device; other TOML is for a relay."""
 
-READERS_OWN = {"cluster.secret": "cluster.secret", "/srv/speech": "speech", "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key"}
+READERS_OWN = {
+    "cluster.secret": "cluster.secret",
+    "/srv/speech": "speech",
+    "/etc/avatar-relay/nvidia-api-key": "nvidia-api-key",
+    "/etc/nats/ca.crt": "ca.crt",
+}
 """Folders and files of a reader that the settings of a page name, and their replacements here."""
 
 
@@ -233,6 +239,7 @@ def test_settings_are_taken(block: Block, tmp_path: Path) -> None:
         text = text.replace(name, str(tmp_path / own))
     (tmp_path / "speech").mkdir()
     (tmp_path / "cluster.secret").write_bytes(bytes(32))
+    (tmp_path / "ca.crt").touch()
     (tmp_path / "nvidia-api-key").write_text("a-key\n", encoding="utf-8")
     path = tmp_path / "settings.toml"
     path.write_text(text, encoding="utf-8")

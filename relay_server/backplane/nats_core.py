@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
 RETRY_S = 0.1
+CLOSE_S = 1.0
+"""`nats-py` may wait forever for the end of a connection whose TLS handshake failed."""
 PENDING_BYTES = 64 << 20
 """Limit of outgoing data during a reconnect, and of each subscription. Beyond it messages are lost; tunnels detect it by their numbers."""
 
@@ -69,34 +72,45 @@ class NatsBackplane:
             logger.warning("connected to NATS again")
             regained()
 
-        now_s = asyncio.get_running_loop().time
-        until_s = now_s() + CONNECT_S
         starts = True
 
         async def on_error(error: Exception) -> None:
             logger.info("NATS: %s", error or type(error).__name__)
-            if starts and now_s() >= until_s:
-                raise error  # otherwise `connect` retries forever, and swallows a cancellation
+            if starts:
+                raise error  # ends `connect`, which would wait forever for the end of a connection whose TLS handshake failed (nats.py#718)
 
-        try:
-            await self._client.connect(
-                self._servers,
-                name=self._name,
-                error_cb=on_error,
-                disconnected_cb=on_lost,
-                reconnected_cb=on_regained,
-                connect_timeout=1,
-                reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # passed to `asyncio.sleep`
-                max_reconnect_attempts=-1,
-                ping_interval=1,
-                max_outstanding_pings=2,
-                pending_size=PENDING_BYTES,
-                tls=self._tls,
-            )
-        except (TimeoutError, OSError, nats.errors.Error) as error:
-            shown = ", ".join(server.rpartition("@")[2] for server in self._servers)
-            raise ConfigError(f"cluster_nats: no NATS server answers at {shown}: {str(error) or type(error).__name__}") from error
-        starts, self._usable = False, True
+        if self._tls is not None:
+            logging.getLogger("asyncio").addFilter(_is_meant)
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + CONNECT_S
+        servers = random.sample(self._servers, len(self._servers))
+        while starts:
+            try:
+                await self._client.connect(
+                    servers,
+                    name=self._name,
+                    error_cb=on_error,
+                    disconnected_cb=on_lost,
+                    reconnected_cb=on_regained,
+                    dont_randomize=True,
+                    connect_timeout=1,
+                    reconnect_time_wait=RETRY_S,  # type: ignore[arg-type]  # passed to `asyncio.sleep`
+                    max_reconnect_attempts=-1,
+                    ping_interval=1,
+                    max_outstanding_pings=2,
+                    pending_size=PENDING_BYTES,
+                    tls=self._tls,
+                )
+                starts = False
+            except (TimeoutError, OSError, nats.errors.Error) as error:
+                await self._close()
+                if now_s() >= until_s:
+                    shown = ", ".join(server.rpartition("@")[2] for server in self._servers)
+                    raise ConfigError(f"cluster_nats: no NATS server answers at {shown}: {str(error) or type(error).__name__}") from error
+                self._client = Client()
+                servers.append(servers.pop(0))
+                await asyncio.sleep(RETRY_S)
+        self._usable = True
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """See `Backplane`."""
@@ -133,5 +147,15 @@ class NatsBackplane:
     async def stop(self) -> None:
         """See `Backplane`."""
         self._usable = False
-        with suppress(*FAILURES):
-            await self._client.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Close the connection, in any state. Raises nothing."""
+        with suppress(TimeoutError, *FAILURES):
+            async with asyncio.timeout(CLOSE_S):
+                await self._client.close()
+
+
+def _is_meant(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's log says something: `nats-py` causes this one at the end of each connection with TLS."""
+    return "eof_received() has no effect when using ssl" not in record.getMessage()

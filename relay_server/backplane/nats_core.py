@@ -102,11 +102,12 @@ class NatsBackplane:
                     tls=self._tls,
                 )
                 starts = False
-            except (TimeoutError, OSError, nats.errors.Error) as error:
+            except Exception as error:  # `nats-py` raises any, if the server is none
                 await self._close()
                 if now_s() >= until_s:
                     shown = ", ".join(server.rpartition("@")[2] for server in self._servers)
-                    raise ConfigError(f"cluster_nats: no NATS server answers at {shown}: {str(error) or type(error).__name__}") from error
+                    reason = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+                    raise ConfigError(f"cluster_nats: no NATS server answers at {shown}: {reason}") from error
                 self._client = Client()
                 servers.append(servers.pop(0))
                 await asyncio.sleep(RETRY_S)

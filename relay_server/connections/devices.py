@@ -157,7 +157,7 @@ class Devices:
                 self._observer.payloads_sent(session.device_id, cid, batches, now_us)
             if conversation.owes_credit:
                 self._credit_due(cid)
-            if session.outbox.control_waits:  # the ping that confirms this media
+            if session.pinged_us == now_us:  # to confirm this media
                 port.next_ping_us = max(port.next_ping_us, now_us + self._config.heartbeat_us)
             elif now_us >= port.next_ping_us - PING_WITH_MEDIA_US and session.hello.takes_joined:
                 port.next_ping_us = max(port.next_ping_us, now_us) + self._config.heartbeat_us

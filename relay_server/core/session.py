@@ -77,6 +77,8 @@ class Session:
         self.parts: tuple[Part, ...] = ()
         self.outbox = DeviceOutbox()
         self.flight = CongestionWindow()
+        self.pinged_us = -1
+        """When the last ping was queued."""
         self._pings = 0
         self.events = EventLedger()
         self.deliveries: dict[str, Delivery] = {}
@@ -311,6 +313,7 @@ class Session:
     def ping(self, now_us: int) -> None:
         """Queue a ping: its pong proves that the device is alive and has received everything sent before."""
         self._pings += 1
+        self.pinged_us = now_us
         self.outbox.put(Ping(self._pings, now_us))
 
     def yield_motion(self, now_us: int) -> tuple[str, list[PayloadBatch]]:

@@ -21,8 +21,6 @@ MAX_UNSENT_BYTES = 64 << 20
 """Limit of unsent data. Beyond it messages are refused."""
 MAX_PART_BYTES = 1 << 20
 """Limit of a received message."""
-READ_BYTES = 64 << 10
-"""Received at once at most."""
 _HEARTBEAT = bytes(5)
 """An empty message of no tunnel."""
 _HEAD = struct.Struct("<IB")
@@ -31,10 +29,11 @@ _HEAD = struct.Struct("<IB")
 class SocketLink(asyncio.BufferedProtocol):
     """See above, and `Link`. What is sent within one turn of the event loop is written at once.
 
-    It reads into a buffer of its own: asyncio would allocate 256 KiB for each read, which glibc maps and unmaps, for five times its cost.
+    It reads into a buffer that it is given: asyncio would allocate 256 KiB for each read, which glibc maps and unmaps, for five times its cost.
     """
 
-    def __init__(self, now_us: Callable[[], int]) -> None:
+    def __init__(self, now_us: Callable[[], int], buffer: memoryview) -> None:
+        """`buffer`: links of one event loop may share one, as each read is handled at once."""
         self.relay = self.link_id = ""
         """The other relay, and see `Link`; once the other end has proved itself."""
         self._proof: Proof | None = None
@@ -49,7 +48,7 @@ class SocketLink(asyncio.BufferedProtocol):
         self.heard_us = self._said_us = now_us()
         self.busy_s = 0.0
         """How long messages were being handled."""
-        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._buffer = buffer
         self._received = bytearray()
         """The beginning of an incomplete message."""
         self._users: dict[str, TunnelEnd] = {}

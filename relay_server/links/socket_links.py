@@ -37,6 +37,8 @@ CONNECT_S = 0.5
 """How long all of it may take at the relay that connects: a publisher waits for it."""
 AGAIN_S = 10.0
 """After a failure, the backplane carries all new tunnels to that relay for so long."""
+READ_BYTES = 64 << 10
+"""Received at once at most."""
 MAX_UNPROVED = 64
 """Connections that have not proved anything yet."""
 CLOSE_S = 1.0
@@ -68,6 +70,7 @@ class SocketLinks:
         self._settings = settings
         self._random_bytes = random_bytes
         self._now_us = now_us
+        self._buffer = memoryview(bytearray(READ_BYTES))
         self._log = RefusalLog(logger, now_us)
         self._listeners: list[tuple[LinkListener, asyncio.Server]] = []
         self._offered: dict[str, object] = {}
@@ -125,7 +128,7 @@ class SocketLinks:
         self._listeners += [(LinkListener(bound.dup(), partial(self._take_in, tls), self._log), server) for bound in server.sockets]
 
     def _take_in(self, tls: ssl.SSLContext | None, connection: socket.socket, network: str) -> None:
-        link = SocketLink(self._now_us)
+        link = SocketLink(self._now_us, self._buffer)
         self._unproved[link] = network
         if (out := one_too_many(self._unproved, MAX_UNPROVED)) is not None:
             del self._unproved[out]
@@ -190,7 +193,7 @@ class SocketLinks:
         loop, settings, digest = asyncio.get_running_loop(), self._settings, b""
         if not isinstance(offer, dict):
             raise ValueError("its offer is malformed")
-        link = SocketLink(self._now_us)
+        link = SocketLink(self._now_us, self._buffer)
         try:
             if "socket" in offer:
                 transport, _ = await loop.create_unix_connection(lambda: link, str(offer["socket"]))

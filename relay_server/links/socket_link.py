@@ -29,7 +29,8 @@ _HEAD = struct.Struct("<IB")
 class SocketLink(asyncio.BufferedProtocol):
     """See above, and `Link`. What is sent within one turn of the event loop is written at once.
 
-    It reads into a buffer that it is given: asyncio would allocate 256 KiB for each read, which glibc maps and unmaps, for five times its cost.
+    It reads into a buffer that it is given. asyncio would allocate 256 KiB for each read, which glibc maps and unmaps, for five times its
+    cost.
     """
 
     def __init__(self, now_us: Callable[[], int], buffer: memoryview) -> None:

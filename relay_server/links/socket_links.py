@@ -28,6 +28,7 @@ from relay_server.links.listener import LinkListener
 from relay_server.links.places import one_too_many
 from relay_server.links.proof import NONCE_BYTES, AcceptingProof, ConnectingProof, ProofError
 from relay_server.links.socket_link import SocketLink
+from relay_server.service.garbage import Garbage
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class SocketLinks:
         self._random_bytes = random_bytes
         self._now_us = now_us
         self._buffer = memoryview(bytearray(READ_BYTES))
+        self._garbage = Garbage()
         self._log = RefusalLog(logger, now_us)
         self._listeners: list[tuple[LinkListener, asyncio.Server]] = []
         self._offered: dict[str, object] = {}
@@ -159,6 +161,7 @@ class SocketLinks:
                 self._log.write(network, "a connection of another relay from %s is refused: %s", network or "this machine", reason)
         finally:
             self._unproved.pop(link, None)
+            self._garbage.other_ended()
 
     # --- connecting ------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,9 @@ FULL_COLLECTIONS = 300
 """Collections of the middle generation before a full one; Python's default is 10."""
 STREAMS_PER_COLLECTION = 256
 """Ended streams before a full collection: each leaves 54 objects, and the metadata of its call."""
+OTHERS_PER_STREAM = 16
+"""Ended RPCs of other kinds, and connections of strangers, that count as one stream. Most of what they leave is still young when a smaller
+collection finds it."""
 COLLECT_AFTER_S = 0.01
 """Time from a call with too much metadata until its garbage is collected: others may arrive within it."""
 MAX_UNCOLLECTED_BYTES = 4 << 20
@@ -35,8 +38,15 @@ class Garbage:
 
     def stream_ended(self) -> None:
         """Count a stream that has ended; collects everything after `STREAMS_PER_COLLECTION`."""
-        self._ended += 1
-        if self._ended == STREAMS_PER_COLLECTION:
+        self._count(OTHERS_PER_STREAM)
+
+    def other_ended(self) -> None:
+        """Count another RPC, or a connection of a stranger; see `OTHERS_PER_STREAM`."""
+        self._count(1)
+
+    def _count(self, ended: int) -> None:
+        self._ended += ended
+        if self._ended >= STREAMS_PER_COLLECTION * OTHERS_PER_STREAM:
             self._ended = 0
             gc.collect()
 

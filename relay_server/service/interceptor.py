@@ -70,6 +70,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             except grpc.aio.AbortError as error:  # gRPC keeps it with the RPC, which its frames reference, and raises it again itself
                 clear_frames(error.__traceback__)
                 error.__traceback__ = error.__context__ = None
+            finally:
+                self._garbage.other_ended()
 
         serializer = None if handler is None or handler.response_serializer is as_is else handler.response_serializer
         return grpc.stream_stream_rpc_method_handler(call, None, serializer)  # None: gRPC makes no call for it

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from avatar_relay.v1 import admin_service_pb2
 from avatar_relay.v1 import media_pb2 as pb
 from relay_server.service import garbage
 from tests.relay_server.service.wired import Wired
@@ -34,6 +35,7 @@ async def test_a_full_collection_follows_a_number_of_ended_streams(
 ) -> None:
     """Not each of them: it stops all others."""
     monkeypatch.setattr(garbage, "STREAMS_PER_COLLECTION", 3)
+    monkeypatch.setattr(garbage, "OTHERS_PER_STREAM", 10)
     counts = []
     for _ in range(7):
         device = relay.device_stream()
@@ -41,3 +43,6 @@ async def test_a_full_collection_follows_a_number_of_ended_streams(
         await device.ended()
         counts.append(len(full_collections))
     assert counts == [0, 0, 1, 1, 1, 2, 2]
+    for _ in range(30):
+        await relay.admin.ListDevices(admin_service_pb2.ListDevicesRequest())
+    assert len(full_collections) == 3

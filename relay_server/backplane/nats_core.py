@@ -1,4 +1,8 @@
-"""The backplane over NATS core, by `nats-py`. The only module that imports it; imported only by a relay in a cluster."""
+"""The backplane over NATS core, by `nats-py`. The only module that imports it; imported only by a relay in a cluster.
+
+`nats-py` may raise anything: its own errors, those of a transport that is being replaced, and those of its parser if a server answers with
+nonsense.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +30,6 @@ CLOSE_S = 1.0
 PENDING_BYTES = 64 << 20
 """Limit of outgoing data during a reconnect, and of each subscription. Beyond it messages are lost; tunnels detect it by their numbers."""
 
-FAILURES = (nats.errors.Error, OSError, RuntimeError, AttributeError)
-"""What `nats-py` raises if it cannot send, the last three by its transport while the connection is being replaced."""
-
 
 class NatsSubscription:
     """A subscription to one subject."""
@@ -38,7 +39,7 @@ class NatsSubscription:
 
     async def end(self) -> None:
         """See `Subscription`."""
-        with suppress(*FAILURES):  # the connection is gone, and the subscription with it
+        with suppress(Exception):  # the connection is gone, and the subscription with it
             await self._handle.unsubscribe()
 
 
@@ -80,7 +81,7 @@ class NatsBackplane:
                 raise error  # ends `connect`, which would wait forever for the end of a connection whose TLS handshake failed (nats.py#718)
 
         if self._tls is not None:
-            logging.getLogger("asyncio").addFilter(_is_meant)
+            logging.getLogger("asyncio").addFilter(_says_something)
         now_s = asyncio.get_running_loop().time
         until_s = now_s() + CONNECT_S
         servers = random.sample(self._servers, len(self._servers))
@@ -102,7 +103,7 @@ class NatsBackplane:
                     tls=self._tls,
                 )
                 starts = False
-            except Exception as error:  # `nats-py` raises any, if the server is none
+            except Exception as error:
                 await self._close()
                 if now_s() >= until_s:
                     shown = ", ".join(server.rpartition("@")[2] for server in self._servers)
@@ -119,7 +120,7 @@ class NatsBackplane:
             raise BackplaneError("there is no connection to NATS")
         try:
             await self._client.publish(subject, data, reply)
-        except FAILURES as error:
+        except Exception as error:
             raise BackplaneError(str(error) or type(error).__name__) from error
 
     async def subscribe(self, subject: str, take: Take) -> NatsSubscription:
@@ -130,7 +131,7 @@ class NatsBackplane:
 
         try:
             return NatsSubscription(await self._client.subscribe(subject, cb=on_message, pending_bytes_limit=PENDING_BYTES))
-        except FAILURES as error:
+        except Exception as error:
             raise BackplaneError(str(error) or type(error).__name__) from error
 
     async def request(self, subject: str, data: bytes, within_s: float) -> bytes:
@@ -141,7 +142,7 @@ class NatsBackplane:
             answer = await self._client.request(subject, data, timeout=within_s)
         except nats.errors.NoRespondersError as error:
             raise NobodyError(f"nobody listens to {subject}") from error
-        except (TimeoutError, *FAILURES) as error:
+        except Exception as error:
             raise BackplaneError(str(error) or type(error).__name__) from error
         return bytes(answer.data)
 
@@ -152,11 +153,11 @@ class NatsBackplane:
 
     async def _close(self) -> None:
         """Close the connection, in any state. Raises nothing."""
-        with suppress(TimeoutError, *FAILURES):
+        with suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
                 await self._client.close()
 
 
-def _is_meant(record: logging.LogRecord) -> bool:
+def _says_something(record: logging.LogRecord) -> bool:
     """Whether a line of asyncio's log says something: `nats-py` causes this one at the end of each connection with TLS."""
     return "eof_received() has no effect when using ssl" not in record.getMessage()

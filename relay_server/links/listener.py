@@ -21,7 +21,7 @@ class LinkListener:
     """Accepts the connections of a bound socket, until it is closed. Belongs to one event loop."""
 
     def __init__(self, bound: socket.socket, accepted: Callable[[socket.socket, str], None], log: RefusalLog) -> None:
-        """`accepted` takes over each connection, and is told its network (see `network_of`; empty for a Unix socket)."""
+        """`accepted` is called with each connection, which it then owns, and its network (see `network_of`; empty for a Unix socket)."""
         self._bound, self._accepted, self._log, self._loop = bound, accepted, log, asyncio.get_running_loop()
         bound.setblocking(False)
         bound.listen(BACKLOG)

@@ -8,35 +8,25 @@ from __future__ import annotations
 import os
 import select
 import socket
-import ssl
 import sys
 import time
-from contextlib import suppress
+
+from tests.lab.attack import tls
 
 BYTE = b"\xc8"
 """As if a long name followed."""
-
-
-def tls_hello() -> bytes:
-    """The first message of a TLS client."""
-    context, sent = ssl.create_default_context(), ssl.MemoryBIO()
-    with suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="relay").do_handshake()
-    return sent.read()
-
 
 FIRST = {
     "silent": b"",
     "one byte": BYTE,
     "garbage": os.urandom(4_096),
     "64 KiB": bytes(1 << 16),
-    "TLS hello": tls_hello(),
-    "half a TLS hello": tls_hello()[:50],
+    "TLS hello": tls.hello(),
+    "half a TLS hello": tls.hello()[:50],
     "slow": BYTE,
     "half-closed": b"",
 }
 """What a connection of each kind sends first. A slow one sends a byte again and again."""
-
 
 def main(host: str, port: int, kind: str, count: int) -> None:
     """Flood."""
@@ -75,7 +65,6 @@ def main(host: str, port: int, kind: str, count: int) -> None:
                     one.send(BYTE)
                 except OSError:
                     continue
-
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

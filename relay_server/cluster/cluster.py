@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from avatar_relay.addresses import is_wildcard, split_address
+from avatar_relay.errors import ConfigError
 from avatar_relay.messages import PublisherHello, Taken
 from relay_server.backplane.backplane import Backplane, BackplaneError, BackplaneMessage, Take
 from relay_server.cluster.directory import DeviceDirectory, DirectoryWatcher
@@ -74,6 +75,12 @@ class Cluster:
         self._relay.publishers.is_cut_off = self._is_cut_off
         await self.backplane.start(self._lost, self._regained)
         self._relay.watchers.add(DirectoryWatcher(self.directory))
+        try:
+            await self._open()
+        except BackplaneError as error:
+            raise ConfigError(f"cluster_nats: the cluster cannot be joined: {error}") from error
+
+    async def _open(self) -> None:
         await self.directory.open()
         await self._joined.open()
         await self._links.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,15 @@ from avatar_relay.errors import ConfigError
 from relay_server.backplane import nats_core
 from relay_server.backplane.backplane import BackplaneError
 from relay_server.backplane.nats_core import NatsBackplane
+from tests.lab.data import PROJECT_ROOT
+from tests.lab.programs import python
+
+
+async def serve_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer as a NATS server whose limit is no number; `nats-py` compares it with the size of each message."""
+    writer.write(b'INFO {"server_id":"x","version":"2.9.0","max_payload":"1"}\r\nPONG\r\n')
+    await reader.read()
+    writer.close()
 
 
 @pytest.mark.parametrize(
@@ -46,17 +56,27 @@ async def test_a_program_that_is_no_nats_server_is_refused(said: bytes, monkeypa
 
 
 async def test_nonsense_after_the_welcome_is_a_failure_of_the_backplane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here a limit that is no number, which `nats-py` compares with the size of each message."""
+    """Not an error of another kind."""
     monkeypatch.setattr(nats_core, "CONNECT_S", 0.0)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b'INFO {"server_id":"x","version":"2.9.0","max_payload":"1"}\r\nPONG\r\n')
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(serve_nonsense, "127.0.0.1", 0) as server:
         backplane = NatsBackplane(["nats://{}:{}".format(*server.sockets[0].getsockname())], "relay", None)
         await backplane.start(lambda: None, lambda: None)
         with pytest.raises(BackplaneError):
             await backplane.publish("subject", b"data")
         await backplane.stop()
+
+
+async def test_a_relay_that_loses_its_server_while_it_joins_says_so_in_one_line(tmp_path: Path) -> None:
+    """With status 2, like one that never had a server."""
+
+    (tmp_path / "secret").write_bytes(bytes(32))
+    async with await asyncio.start_server(serve_nonsense, "127.0.0.1", 0) as server:
+        flags = ["--listen", "127.0.0.1:0", "--cluster-nats", "nats://{}:{}".format(*server.sockets[0].getsockname())]
+        command = [*python("relay_server"), *flags, "--cluster-secret-file", str(tmp_path / "secret")]
+        pipe = asyncio.subprocess.PIPE
+        relay = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=PROJECT_ROOT)
+        async with asyncio.timeout(30):
+            _, errors = await relay.communicate()
+    assert (relay.returncode, errors.count(b"\n")) == (2, 1), errors.decode()
+    assert b"cluster_nats" in errors

@@ -28,6 +28,7 @@ FIRST = {
 }
 """What a connection of each kind sends first. A slow one sends a byte again and again."""
 
+
 def main(host: str, port: int, kind: str, count: int) -> None:
     """Flood."""
     poll, connections, said, next_s = select.epoll(), dict[int, socket.socket](), False, 0.0
@@ -65,6 +66,7 @@ def main(host: str, port: int, kind: str, count: int) -> None:
                     one.send(BYTE)
                 except OSError:
                     continue
+
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -219,6 +219,7 @@ class Relay:
 
     @in_cluster.setter
     def in_cluster(self, value: bool) -> None:
+        self._registry.in_cluster = value
         self._devices.stale = self.hand_over if value else None
         away_us = (self.config.publisher_lease_us, self.config.device_lease_us)
         self._reports.publishers_away_us = max(away_us) if value else self.config.publisher_lease_us

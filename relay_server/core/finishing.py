@@ -30,10 +30,22 @@ def report_fault(publisher: str, conversation_id: str, fault: Fault, device_id: 
 
 def cut_on(registry: Registry, conversation_id: str, session: Session, finished: Finished) -> list[Effect]:
     """Interrupt a conversation on a device. If the device does not know it, `finished` is reported on its behalf."""
-    told = session.interrupt(conversation_id)
+    session.interrupt(conversation_id)
+    return [WakeDevice(session.device_id), *has_cut(registry, conversation_id, session, finished)]
+
+
+def has_cut(registry: Registry, conversation_id: str, session: Session, finished: Finished) -> list[Effect]:
+    """A session has cut a conversation. If its device does not know it, `finished` is reported on its behalf.
+
+    In a cluster a device that is away may have received it from another relay. Then its end is reported when the device is back here, or
+    by the relay that has it; at the end of the lease the device is lost.
+    """
     registry.conversations[conversation_id].cut(session.device_id)
-    effects: list[Effect] = [WakeDevice(session.device_id)]
-    return effects if told else effects + finish(registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
+    delivery = session.deliveries[conversation_id]
+    delivery.again |= registry.in_cluster and not session.attached
+    if delivery.announced or delivery.again or session.attached:
+        return []
+    return finish(registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
 
 
 def finish(registry: Registry, session: Session, event: PlayerEvent) -> list[Effect]:

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from avatar_relay.ids import ID_RULE, is_valid_id, mint_conversation_id
 from avatar_relay.media import ConversationOpen, Credit, Cursor
-from avatar_relay.messages import ConversationCredit, Finished, Opened, PlayerEvent, PublishOpen
+from avatar_relay.messages import ConversationCredit, Finished, Opened, PublishOpen
 from avatar_relay.reasons import Fault, FinishReason, Reason
 from relay_server.config import GRANT_STEP_BYTES, RelayConfig
 from relay_server.core.conversation import Conversation
 from relay_server.core.delivery import Delivery
 from relay_server.core.events import ConversationOpened, Effect, TellPublisher, WakeDevice
-from relay_server.core.finishing import MADE_BY_RELAY, finish, report_fault
+from relay_server.core.finishing import has_cut, report_fault
 from relay_server.core.player_events import pass_on
 from relay_server.core.registry import PublisherRecord, Registry
 from relay_server.core.session import Session
@@ -201,13 +201,10 @@ class ConversationOpener:
     def _replaced(self, session: Session, replaced: Delivery, by: PublisherRecord) -> list[Effect]:
         """Report the takeover to another publisher. The relay finishes the conversation if the device cannot know it."""
         conversation_id = replaced.open.conversation_id
-        self._registry.conversations[conversation_id].cut(session.device_id)
         effects: list[Effect] = []
         if replaced.publisher != by.key:
             text = f"another publisher opened a conversation on device {session.device_id}; the last opener wins"
             fault = Fault(Reason.CONVERSATION_TAKEN_OVER, text)
             effects += report_fault(replaced.publisher, conversation_id, fault, session.device_id)
-        if not (replaced.announced or replaced.again or session.attached):
-            finished = Finished(0, interrupted=True, reason=FinishReason.REPLACED.value)
-            effects += finish(self._registry, session, PlayerEvent(MADE_BY_RELAY, conversation_id, finished))
-        return effects
+        finished = Finished(0, interrupted=True, reason=FinishReason.REPLACED.value)
+        return effects + has_cut(self._registry, conversation_id, session, finished)

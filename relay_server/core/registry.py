@@ -157,6 +157,8 @@ class Registry:
 
     def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
         self.groups = groups
+        self.in_cluster = False
+        """Whether a device that is away may be at another relay, and have received its conversations there."""
         self.sessions: dict[str, Session] = {}
         self.pending_volumes = PendingRecords(VolumeRecord)
         self.pending_settings = PendingRecords(SettingsRecord)

@@ -258,13 +258,11 @@ class Session:
         delivery.end = replace(end, last_motion_seq=0) if delivery.sound_only else end
         self.outbox.put_end(delivery.end)
 
-    def interrupt(self, conversation_id: str) -> bool:
-        """Interrupt a conversation; returns whether the device will report its end. It will not if it does not know the conversation."""
-        delivery = self.deliveries[conversation_id]
-        self._cut(delivery)
+    def interrupt(self, conversation_id: str) -> None:
+        """Interrupt a conversation."""
+        self._cut(self.deliveries[conversation_id])
         if self.attached:
             self.outbox.put(Interrupt(conversation_id))
-        return delivery.announced or delivery.again or self.attached
 
     def cut_again(self) -> None:
         """Interrupt all cut conversations individually, after the device failed to open the one that replaces them."""

@@ -32,6 +32,8 @@ class Record:
     """The last of these that was sent; it may have been lost with a stream."""
     again_until_us: int = 0
     """It is being opened again, and retried until then; 0 if not."""
+    taken_from: set[str] = field(default_factory=set)
+    """Devices on which another publisher opened a conversation that replaced this one."""
     dropped: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     """Payloads and bytes that relays reported as dropped, by device and `Dropped.count_id`."""
 
@@ -44,6 +46,11 @@ class Record:
     def is_over(self) -> bool:
         """Whether its outcome is known."""
         return self.playback.outcome is not None
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether other publishers replaced it on all its devices, which have not all reported its end."""
+        return bool(self.targets) and self.taken_from.issuperset(self.targets)
 
     @property
     def cut_short(self) -> FinishReason | None:

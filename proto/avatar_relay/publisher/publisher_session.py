@@ -4,6 +4,7 @@ Rules:
 1. A cut fails nothing. Data that devices do not hold yet is kept, and more is accepted meanwhile.
 2. A relay that knows the session reports its progress in each conversation; each continues behind that. One that was
    interrupted, or stopped by a fault, is interrupted again, since that message may have been lost.
+   One that other publishers have replaced on all its devices is interrupted when it has been opened again.
 3. A conversation that the relay does not have (it restarted, or `open` was lost) is opened again on the devices that have
    not finished it. An absent device is retried for `REOPEN_US`; one that holds no more of it has lost it: the end that the
    relay would have made is made here.
@@ -23,7 +24,7 @@ from itertools import islice
 from typing import assert_never
 
 from avatar_relay.limits import DEVICE_LEASE_US, MAX_CLOSED_CONVERSATIONS
-from avatar_relay.media import Cursor
+from avatar_relay.media import Cursor, OnPlaying
 from avatar_relay.messages import (
     ConversationCredit,
     ConversationError,
@@ -176,8 +177,8 @@ class PublisherSession:
 
     def _on_opened(self, record: Record, device_ids: tuple[str, ...]) -> None:
         record.playback.on_opened(device_ids)
-        if record.again_until_us and record.conversation.phase is Phase.CLOSED:
-            self.outbox.repeat([Interrupt(record.conversation_id)])  # it was given up before it was opened again
+        if record.again_until_us and (record.conversation.phase is Phase.CLOSED or record.is_taken_over):
+            self.outbox.repeat([Interrupt(record.conversation_id)])  # it was given up or replaced before it was opened again
         elif record.again_until_us and record.steered is not None:
             self.outbox.repeat([record.steered])
         self._again_due_us.pop(record.conversation_id, None)
@@ -223,6 +224,8 @@ class PublisherSession:
     def _on_error(self, record: Record, error: ConversationError, now_us: int) -> None:
         said_all = record.conversation.phase in (Phase.ENDED, Phase.CLOSED)
         was_open = error.fault.reason is Reason.CONVERSATION_TAKEN_OVER  # its devices report its end
+        if was_open:
+            record.taken_from.add(error.device_id)
         if record.is_over or (record.again_until_us and self._ask_again(record, error, now_us)):
             return
         if record.again_until_us and error.fault.reason is Reason.CONVERSATION_ID_TAKEN:
@@ -315,7 +318,10 @@ class PublisherSession:
         """The message that opens a conversation again, where it has not finished."""
         self._again_due_us.pop(record.conversation_id, None)
         targets = tuple(target for target in record.targets if not record.playback.is_finished_on(target))
-        return PublishOpen(record.conversation.opening, targets, record.conversation.held)
+        opening = record.conversation.opening
+        if record.is_taken_over:
+            opening = replace(opening, on_playing=OnPlaying.QUEUE)  # it must not replace what has replaced it
+        return PublishOpen(opening, targets, record.conversation.held)
 
     @property
     def deadline_us(self) -> int | None:

@@ -296,6 +296,29 @@ def test_only_the_device_tells_how_a_conversation_ended_that_it_may_know(cut_by:
     assert house.heard("a") == ["finished c1 lobby 500000 completed"]
 
 
+@pytest.mark.parametrize("cut_by", ["a", "b"])
+def test_a_relay_of_a_cluster_does_not_end_what_a_device_may_have_received_elsewhere(cut_by: str) -> None:
+    """The device is away, and may be at another relay: its publisher may have opened the conversation again there."""
+    house = RelayDsl()
+    house.registry.in_cluster = True
+    house.play("lobby attaches; lobby leaves; a opens c1; a audio c1 2")
+    house.play("a interrupts c1" if cut_by == "a" else "b opens c2 replace")
+    assert [told for told in house.heard("a") if told.startswith("finished")] == []
+    house.heard("lobby")
+    house.play("lobby returns")
+    assert house.heard("lobby")[:3] == ["welcome", "open c1", "interrupt c1"]
+    house.play("lobby finishes c1 0 interrupted")
+    assert house.heard("a")[-1:] == ["finished c1 lobby 0 interrupted"]
+
+
+def test_what_was_cut_while_its_device_was_away_is_lost_with_the_device() -> None:
+    """It did not return within its lease."""
+    house = RelayDsl()
+    house.registry.in_cluster = True
+    house.play("lobby attaches; lobby leaves; a opens c1; a interrupts c1; wait 31")
+    assert house.heard("a")[-1:] == ["finished c1 lobby 0 device_lost"]
+
+
 def test_the_totals_of_what_was_dropped_are_repeated_to_a_publisher_that_reconnects() -> None:
     """Its stream may have swallowed a report, which no device repeats."""
     house = RelayDsl()

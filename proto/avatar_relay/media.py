@@ -250,26 +250,26 @@ class PayloadColumns(NamedTuple):
     totals: Sequence[int]
 
 
-class EncodedMedia:
+class EncodedMedia(NamedTuple):
     """Media of one message as received on the wire; it is sent in this form to each device that gets all of it.
 
     It is unpacked only if a device gets a part of it, and only once for all devices.
     """
 
-    __slots__ = ("_entries", "_unpack", "counts", "data")
-
-    def __init__(self, data: bytes, counts: Mapping[Kind, int], unpack: Callable[[bytes], Mapping[Kind, Sequence[bytes]]]) -> None:
-        """`data` is an encoded `AttachResponse{media}` with `counts` payloads of each kind; `unpack` takes it apart."""
-        self.data = data
-        self.counts = counts
-        self._unpack = unpack
-        self._entries: Mapping[Kind, Sequence[bytes]] | None = None
+    data: bytes
+    """An encoded `AttachResponse{media}`."""
+    counts: Mapping[Kind, int]
+    """Its payloads of each kind."""
+    unpack: Callable[[bytes], Mapping[Kind, Sequence[bytes]]]
+    """Takes `data` apart; see `entries`."""
+    unpacked: list[Mapping[Kind, Sequence[bytes]]]
+    """The result, once it was needed; a new empty list before."""
 
     def entries(self, kind: Kind) -> Sequence[bytes]:
         """Its payloads of a kind, each encoded as an entry of `Media.payloads` with tag and length."""
-        if self._entries is None:
-            self._entries = self._unpack(self.data)
-        return self._entries[kind]
+        if not self.unpacked:
+            self.unpacked.append(self.unpack(self.data))
+        return self.unpacked[0][kind]
 
 
 @dataclass(frozen=True, slots=True)

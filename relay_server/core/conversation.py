@@ -290,11 +290,10 @@ class Conversation:
         if kind is Kind.MOTION and self.open.motion_format is None:
             return False
         window = self._windows[kind]
-        if not window.use(size_bytes, credited=credited):
+        used = window.used + size_bytes
+        if (credited and used > window.granted) or not self._tracks[kind].take_columns(columns):
             return False
-        if not self._tracks[kind].take_columns(columns):
-            window.use(-size_bytes)
-            return False
+        window.used = used
         return True
 
     def receive(self, payload: Payload, *, credited: bool) -> Accepted | DropReason:
@@ -304,7 +303,7 @@ class Conversation:
         """
         kind, size = payload.kind, len(payload.data)
         window = self._windows[kind]
-        if credited and not window.fits(size):
+        if credited and size > window.left:
             raise _fault(
                 Reason.CREDIT_EXCEEDED, f"{size} bytes of {kind.value} are more than the credit granted: wait for `credit`", "data"
             )
@@ -312,7 +311,7 @@ class Conversation:
         if refused is None and kind is Kind.MOTION and self.open.motion_format is None:
             refused = DropReason.NO_MOTION_FORMAT
         accepted = None if refused else self._tracks[kind].take(payload)
-        window.use(size)
+        window.used += size
         if accepted is None:
             window.dropped += size
             return refused or DropReason.DUPLICATE

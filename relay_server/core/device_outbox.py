@@ -173,7 +173,12 @@ class DeviceOutbox:
             return None
         message = None
         if room:
-            if batches := self._only(lane, room) or self._join(lane, room):
+            audio = lane.waiting[Kind.AUDIO]
+            if len(audio) == 1 and room >= (size := audio[0].size_bytes) == lane.waiting_bytes and size <= self._credit[Kind.AUDIO]:
+                self._credit[Kind.AUDIO] -= size  # usual in live traffic: there is nothing to choose or to cut
+                lane.waiting_bytes = 0
+                message = _new(MediaMessage, (lane.conversation_id, (audio.popleft(),)))
+            elif batches := self._join(lane, room):
                 message = _new(MediaMessage, (lane.conversation_id, batches))
             elif lane.audio_only and not lane.waiting[Kind.MOTION]:
                 lane.audio_only = False
@@ -192,20 +197,6 @@ class DeviceOutbox:
                 lane.waiting_bytes -= sum([batch.size_bytes for batch in dropped])
                 return lane.conversation_id, dropped
         return "", []
-
-    def _only(self, lane: Lane, room: int) -> tuple[PayloadBatch, ...]:
-        """A single batch of audio with nothing else queued, as usual in live traffic; nothing if `_join` must choose or cut."""
-        audio = lane.waiting[Kind.AUDIO]
-        if len(audio) != 1:
-            return ()
-        batch = audio[0]
-        size = batch.size_bytes
-        if lane.waiting_bytes != size or size > room or size > self._credit[Kind.AUDIO]:
-            return ()
-        audio.clear()
-        lane.waiting_bytes = 0
-        self._credit[Kind.AUDIO] -= size
-        return (batch,)
 
     def _join(self, lane: Lane, room: int) -> list[PayloadBatch]:
         joined: list[PayloadBatch] = []

@@ -177,8 +177,6 @@ class PublisherCommands:
                         self._receive_one(publisher, conversation, payload, effects, now_us)
         except ConversationFault as error:
             return effects + self._fail(conversation, error.fault)
-        for device_id in conversation.delivering:
-            effects.append(self._registry.sessions[device_id].media_waits)  # noqa: PERF401 - a comprehension is a call
         return effects
 
     def _not_taken(self, publisher: PublisherRecord, found: CommandRefused, message: PublishedMedia, now_us: int) -> list[Effect]:
@@ -262,6 +260,8 @@ class PublisherCommands:
             if session.outbox.put_media(conversation.conversation_id, rest) > self._config.lag_bytes:
                 text = f"device {session.device_id} lags more than {self._config.lag_bytes} bytes behind its group"
                 effects += self._leave_out(conversation, session, Fault(Reason.LIMIT_REACHED, text))
+            else:
+                effects.append(session.media_waits)
 
     def _leave_out(self, conversation: Conversation, session: Session, fault: Fault) -> list[Effect]:
         """Cut the conversation on one member of a group; it continues on the others."""

@@ -97,7 +97,14 @@ def live_media_in(data: bytes) -> PublishedMedia | None:
             rows.append(values)
     except (IndexError, UnicodeDecodeError):
         return None
-    return _published(data, conversation_id, rows) if rows else None
+    if len(rows) != 1:
+        return _published(data, conversation_id, rows) if rows else None
+    _, number, seq, pts_us, duration_us, size, offset, total = values
+    if (kind := KIND_FROM_WIRE.get(number)) is None:
+        return None
+    single = (kind, (seq,), (pts_us,), (duration_us,), (size,), (offset,) if offset else _ZERO, (total,) if total else _ZERO)
+    encoded = _new(EncodedMedia, (data, _ONE[kind], unpack, []))
+    return _new(PublishedMedia, (conversation_id, (_new(PayloadColumns, single),), partial(_one_by_one, data), encoded))
 
 
 def joined_live_media_in(data: bytes) -> list[PublishedMedia] | None:
@@ -113,15 +120,6 @@ def joined_live_media_in(data: bytes) -> list[PublishedMedia] | None:
 
 
 def _published(data: bytes, conversation_id: str, rows: list[list[int]]) -> PublishedMedia | None:
-    if len(rows) == 1:
-        _, number, seq, pts_us, duration_us, size, offset, total = rows[0]
-        kind = KIND_FROM_WIRE.get(number)
-        if kind is None:
-            return None
-        counts = _ONE[kind]
-        single = (kind, (seq,), (pts_us,), (duration_us,), (size,), (offset,) if offset else _ZERO, (total,) if total else _ZERO)
-        columns = _new(PayloadColumns, single)
-        return _new(PublishedMedia, (conversation_id, (columns,), partial(_one_by_one, data), EncodedMedia(data, counts, unpack)))
     by_number: dict[int, list[list[int]]] = {}
     for row in rows:
         by_number.setdefault(row[1], []).append(row)
@@ -133,7 +131,7 @@ def _published(data: bytes, conversation_id: str, rows: list[list[int]]) -> Publ
         _, _, *values = zip(*by_number[number], strict=True)
         both.append(PayloadColumns(kind, *values))
     counts = {columns.kind: len(columns.seqs) for columns in both}
-    return PublishedMedia(conversation_id, tuple(both), partial(_one_by_one, data), EncodedMedia(data, counts, unpack))
+    return PublishedMedia(conversation_id, tuple(both), partial(_one_by_one, data), EncodedMedia(data, counts, unpack, []))
 
 
 def joined_data_in(data: bytes) -> list[bytes]:
@@ -148,7 +146,13 @@ def joined_data_in(data: bytes) -> list[bytes]:
         while at < len(data):
             if data[at] != _REQUESTS:
                 return []
-            size, at = length(data, at + 1)
+            size, at = data[at + 1], at + 2
+            if size > 0x7F:
+                size, at = size & 0x7F | data[at] << 7, at + 1
+                if size > 0x3FFF:
+                    size, at = size & 0x3FFF | data[at] << 14, at + 1
+                    if size > 0x1FFFFF:
+                        return []
             found.append(data[at : at + size])
             at += size
     except IndexError:

@@ -182,7 +182,7 @@ def published_media_from_wire(message: pb.Media, data: bytes) -> m.Media | m.Pub
         by_kind = {kind: [row[1:] for row in rows if row[0] is kind] for kind in Kind if kind in kinds}
         columns = tuple([PayloadColumns(kind, *zip(*its_rows, strict=True)) for kind, its_rows in by_kind.items()])
         counts = {kind: len(its_rows) for kind, its_rows in by_kind.items()}
-    return m.PublishedMedia(message.conversation_id, columns, partial(media_from_wire, message), EncodedMedia(data, counts, unpack))
+    return m.PublishedMedia(message.conversation_id, columns, partial(media_from_wire, message), EncodedMedia(data, counts, unpack, []))
 
 
 _SIZES = PayloadColumns._fields.index("sizes") - 1

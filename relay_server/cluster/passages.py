@@ -105,6 +105,8 @@ class DoorPassage:
         asked |= {"owner": self._port.owner, **more}
         answer = await joined.backplane.request(joined.names.opening(self.home), json.dumps(asked).encode(), OPEN_S)
         if not answer.startswith(TAKEN):
+            if self._link is not None:
+                self._link.end("the other relay accepts no tunnel on it")  # it may have restarted, unnoticed here
             raise BackplaneError(answer.decode(errors="replace"))
         return answer
 

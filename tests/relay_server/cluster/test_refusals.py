@@ -18,6 +18,7 @@ from relay_server.cluster.frames import TUNNEL_VERSION
 from relay_server.cluster.joining import publisher_token
 from relay_server.config import RelayConfig
 from tests.lab.history import History
+from tests.lab.memory_links import MemoryLinks
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import AUDIO
 from tests.relay_server.access.guarded import Access
@@ -55,6 +56,23 @@ async def test_unknown_devices_are_refused() -> None:
                 assert failed.value.fault.reason is Reason.DEVICE_UNKNOWN
                 avatar = publisher.avatar("left", audio_format=AUDIO)
                 assert (await avatar.finished(await avatar.yield_audio_data(SOUND, end=True))).reason == "completed"
+            await device.kill()
+
+
+async def test_a_link_that_the_other_relay_does_not_know_is_replaced() -> None:
+    """Its machine lost power and is back: nothing was sent meanwhile that would have shown it."""
+    async with asyncio.timeout(20), small_cluster(linked=True) as cluster:
+        with History() as history:
+            device = cluster.device("lobby", "b", history)
+            await until_attached([device])
+            links = cluster.parts["b"]._links
+            assert isinstance(links, MemoryLinks)
+            for _ in range(2):
+                async with cluster.publisher("a") as publisher:
+                    avatar = publisher.avatar("lobby", audio_format=AUDIO)
+                    assert (await avatar.finished(await avatar.yield_audio_data(SOUND, end=True))).reason == "completed"
+                assert links._accepted
+                links._accepted.clear()
             await device.kill()
 
 

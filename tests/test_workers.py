@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ from tests.lab.relay_cluster import NATS, START_S
 from tests.lab.restarted_programs import free_port
 from tests.lab.simulated_device import SimulatedDevice, until_attached
 from tests.lab.speaker import Manner, Speaker
+from tests.lab.stamp import now_us
 
 pytestmark = pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
 ESTABLISHED = "01"
+KILLS = 12
 OWN = [("grpc.use_local_subchannel_pool", 1)]
 
 
@@ -195,6 +198,29 @@ async def test_without_a_nats_server_it_is_said_what_to_install(tmp_path: Path, 
 
     with pytest.raises(Exception, match=r"workers: nats-server is not installed \(`apt install nats-server"):
         NatsChild(tmp_path, os.urandom)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_the_devices_of_a_killed_worker_are_soon_back(tmp_path: Path) -> None:
+    """At another worker, or at the one that is started again."""
+    took_s = list[float]()
+    async with asyncio.timeout(200), relay(tmp_path, "--workers", "3") as (program, address):
+        with History() as history:
+            devices = [SimulatedDevice(f"d{n}", address, history, random.Random(n)) for n in range(24)]
+            await until_attached(devices)
+            for number in range(KILLS):
+                streams, killed_us = [len(device.player.welcomes) for device in devices], now_us()
+                os.kill(workers(program.pid)[number % 3], signal.SIGKILL)
+                await asyncio.sleep(3.0)
+                later = [device.player.welcomes[count:] for device, count in zip(devices, streams, strict=True)]
+                took_s += [(times[0] - killed_us) / 1e6 for times in later if times]
+                while len(workers(program.pid)) < 3 or len(await devices_of(address)) < len(devices):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            for device in devices:
+                await device.kill()
+    assert len(took_s) > KILLS
+    assert statistics.quantiles(took_s, n=20)[-1] <= 2.0, sorted(took_s)
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ class NatsBackplane:
         self._tls = tls
         self._client = Client()
         self._usable = False
+        self._stopped = False
 
     @property
     def connected(self) -> bool:
@@ -69,6 +70,8 @@ class NatsBackplane:
                 lost()
 
         async def on_regained() -> None:
+            if self._stopped:
+                raise asyncio.CancelledError
             self._usable = True
             logger.warning("connected to NATS again")
             regained()
@@ -77,6 +80,8 @@ class NatsBackplane:
 
         async def on_error(error: Exception) -> None:
             logger.info("NATS: %s", error or type(error).__name__)
+            if self._stopped:
+                raise asyncio.CancelledError  # a reconnection that lost its cancellation, as asyncio may, would go on forever
             if starts:
                 raise error  # ends `connect`, which would wait forever for the end of a connection whose TLS handshake failed (nats.py#718)
 
@@ -150,6 +155,7 @@ class NatsBackplane:
         """See `Backplane`."""
         self._usable = False
         await self._close()
+        self._stopped = True
 
     async def _close(self) -> None:
         """Close the connection, in any state. Raises nothing."""

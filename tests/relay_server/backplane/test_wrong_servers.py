@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from avatar_relay.errors import ConfigError
 from relay_server.backplane import nats_core
@@ -65,6 +67,40 @@ async def test_nonsense_after_the_welcome_is_a_failure_of_the_backplane(monkeypa
         with pytest.raises(BackplaneError):
             await backplane.publish("subject", b"data")
         await backplane.stop()
+
+
+async def test_nothing_reconnects_after_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although `asyncio.wait_for` of Python 3.11 may lose a cancellation: the program would not end."""
+    select = Client._select_next_server
+
+    async def lose_cancellation(client: Client) -> None:
+        try:
+            await select(client)
+        except asyncio.CancelledError:
+            raise OSError("lost") from None
+
+    def reconnecting() -> list[asyncio.Task[object]]:
+        return [task for task in asyncio.all_tasks() if "_attempt_reconnect" in repr(task.get_coro())]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.9.0","max_payload":1048576}\r\nPONG\r\n')
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"PING")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    backplane = NatsBackplane(["nats://{}:{}".format(*server.sockets[0].getsockname())], "relay", None)
+    lost = asyncio.Event()
+    await backplane.start(lost.set, lost.clear)
+    monkeypatch.setattr(Client, "_select_next_server", lose_cancellation)
+    server.close()
+    async with asyncio.timeout(10):
+        await lost.wait()
+        while not reconnecting():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await backplane.stop()
+        while reconnecting():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_relay_that_loses_its_server_while_it_joins_says_so_in_one_line(tmp_path: Path) -> None:

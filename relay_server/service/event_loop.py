@@ -52,7 +52,6 @@ class RelayLoop(asyncio.SelectorEventLoop):
                 act()
 
     time = staticmethod(time.monotonic)  # the method that calls it costs a call for each reading
-    get_debug = staticmethod(bool)  # always False: asyncio asks for each future, and a method of Python costs a call
 
     def create_future(self) -> asyncio.Future[Any]:
         """See `asyncio`; for an operation, a future that resumes its waiter at once."""

@@ -28,8 +28,8 @@ from relay_server.connections.relay import Relay
 from relay_server.service.device import DeviceService
 from relay_server.service.publisher import PublisherService
 
-MAX_CALLS = 23
-MAX_CALLS_JOINED = 16
+MAX_CALLS = 24
+MAX_CALLS_JOINED = 18
 PAYLOAD_BYTES = 460
 PAYLOADS = 50
 OURS = ("avatar_relay", "relay_server")

@@ -97,14 +97,7 @@ def live_media_in(data: bytes) -> PublishedMedia | None:
             rows.append(values)
     except (IndexError, UnicodeDecodeError):
         return None
-    if len(rows) != 1:
-        return _published(data, conversation_id, rows) if rows else None
-    _, number, seq, pts_us, duration_us, size, offset, total = values
-    if (kind := KIND_FROM_WIRE.get(number)) is None:
-        return None
-    single = (kind, (seq,), (pts_us,), (duration_us,), (size,), (offset,) if offset else _ZERO, (total,) if total else _ZERO)
-    encoded = _new(EncodedMedia, (data, _ONE[kind], unpack, []))
-    return _new(PublishedMedia, (conversation_id, (_new(PayloadColumns, single),), partial(_one_by_one, data), encoded))
+    return _published(data, conversation_id, rows) if rows else None
 
 
 def joined_live_media_in(data: bytes) -> list[PublishedMedia] | None:
@@ -120,6 +113,14 @@ def joined_live_media_in(data: bytes) -> list[PublishedMedia] | None:
 
 
 def _published(data: bytes, conversation_id: str, rows: list[list[int]]) -> PublishedMedia | None:
+    if len(rows) == 1:
+        _, number, seq, pts_us, duration_us, size, offset, total = rows[0]
+        kind = KIND_FROM_WIRE.get(number)
+        if kind is None:
+            return None
+        single = (kind, (seq,), (pts_us,), (duration_us,), (size,), (offset,) if offset else _ZERO, (total,) if total else _ZERO)
+        encoded = _new(EncodedMedia, (data, _ONE[kind], unpack, []))
+        return _new(PublishedMedia, (conversation_id, (_new(PayloadColumns, single),), partial(_one_by_one, data), encoded))
     by_number: dict[int, list[list[int]]] = {}
     for row in rows:
         by_number.setdefault(row[1], []).append(row)
@@ -146,13 +147,7 @@ def joined_data_in(data: bytes) -> list[bytes]:
         while at < len(data):
             if data[at] != _REQUESTS:
                 return []
-            size, at = data[at + 1], at + 2
-            if size > 0x7F:
-                size, at = size & 0x7F | data[at] << 7, at + 1
-                if size > 0x3FFF:
-                    size, at = size & 0x3FFF | data[at] << 14, at + 1
-                    if size > 0x1FFFFF:
-                        return []
+            size, at = length(data, at + 1)
             found.append(data[at : at + size])
             at += size
     except IndexError:

@@ -227,32 +227,22 @@ def test_what_was_taken_over_before_it_was_known_to_be_open_has_the_outcome_of_i
     assert isinstance(record.playback.outcome, ConversationFinished)
 
 
-def test_what_was_taken_over_replaces_nothing_when_it_is_opened_again() -> None:
-    """Its device moved before it heard of the replacement, and the next relay knows nothing of it: the last opener wins there, too."""
+@pytest.mark.parametrize(("devices", "opened_as"), [(("lobby",), OnPlaying.QUEUE), (("lobby", "hall"), OnPlaying.REPLACE)])
+def test_what_was_taken_over_replaces_nothing_when_it_is_opened_again(devices: tuple[str, ...], opened_as: OnPlaying) -> None:
+    """Its device moved before it heard of the replacement, and the next relay knows nothing of it: the last opener wins there, too.
+
+    If it still plays on another device, it is opened again as it was.
+    """
     exchange, _, _ = spoken()
-    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
+    exchange.handle(Opened("c1", devices), NOW_US)
     exchange.handle(ConversationError("c1", Fault(Reason.CONVERSATION_TAKEN_OVER, "the last opener wins"), "lobby"), NOW_US)
     exchange.cut()
     exchange.resumed((), NOW_US)
     again = exchange.next_message()
     assert isinstance(again, PublishOpen)
-    assert again.open.on_playing is OnPlaying.QUEUE
-    exchange.handle(Opened("c1", ("lobby",)), NOW_US)
-    assert exchange.next_message() == Interrupt("c1")
-
-
-def test_what_was_taken_over_on_one_device_continues_on_the_others() -> None:
-    """There it is opened again as it was."""
-    exchange, _, _ = spoken()
-    exchange.handle(Opened("c1", ("lobby", "hall")), NOW_US)
-    exchange.handle(ConversationError("c1", Fault(Reason.CONVERSATION_TAKEN_OVER, "the last opener wins"), "lobby"), NOW_US)
-    exchange.cut()
-    exchange.resumed((), NOW_US)
-    again = exchange.next_message()
-    assert isinstance(again, PublishOpen)
-    assert again.open.on_playing is OnPlaying.REPLACE
-    exchange.handle(Opened("c1", ("lobby", "hall")), NOW_US)
-    assert not isinstance(exchange.next_message(), Interrupt)
+    assert again.open.on_playing is opened_as
+    exchange.handle(Opened("c1", devices), NOW_US)
+    assert (exchange.next_message() == Interrupt("c1")) is (devices == ("lobby",))
 
 
 def test_what_a_relay_dropped_is_told_once() -> None:

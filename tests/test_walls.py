@@ -142,6 +142,8 @@ PURE_INSIDE_ADAPTERS = frozenset(
         "avatar_relay.installer.plan",
         "avatar_relay.installer.trial",
         "avatar_relay.installer.unfinished",
+        "avatar_relay.publisher.early_media",
+        "avatar_relay.publisher.media_queue",
         "avatar_relay.publisher.published_conversation",
         "avatar_relay.publisher.errors",
         "avatar_relay.publisher.conversation_record",

@@ -143,7 +143,7 @@ class Backend:
             return 0
         self.session.tick(self.now_us())
         for number in range(count):
-            message = self.session.next_message()
+            message = self.session.next_message(self.now_us())
             if message is None:
                 return number
             self.leg.up.append(message)

@@ -18,19 +18,18 @@ Rules:
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
 
 from avatar_relay.checks import FieldError
 from avatar_relay.fragments import split
 from avatar_relay.limits import MAX_JOINED_BYTES, MAX_MESSAGE_PAYLOADS, STRICT_SYNC_WAIT_US
-from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Payload
+from avatar_relay.media import ConversationOpen, Credit, Cursor, Kind, Pacing, Payload
 from avatar_relay.messages import AudioOnly, ConversationEnd, Dropped, Media, PlayerEventBody, Taken
 from avatar_relay.publisher.errors import InvalidMediaError
 from avatar_relay.publisher.heard_sound import HeardSound
 from avatar_relay.publisher.media_line import MotionLine, MotionMessage, Slice, admit, audio_line
+from avatar_relay.publisher.media_queue import MediaQueue
 from avatar_relay.reasons import DropReason, Fault, Reason
 
 MOTION_GRACE_US = STRICT_SYNC_WAIT_US
@@ -40,9 +39,6 @@ END_AHEAD_US = 400_000
 MOTION_LEAST_US = 200_000
 SHORT_SOUND_US = 300_000
 """A device may not start before it holds this much audio, or the end."""
-
-RETAIN_BYTES = 8 << 20
-"""Bound of sent data that not all devices hold: a relay's window (2.5 MiB) and the devices' buffers."""
 
 Outgoing = Media | AudioOnly | ConversationEnd
 PlacedMotion = tuple[MotionMessage, int | None]
@@ -61,69 +57,6 @@ class Phase(enum.Enum):
     CLOSED = "closed"
 
 
-@dataclass(slots=True)
-class _Queue:
-    """Waiting payloads of one kind. `seq` is the last one assigned, `credit` the bytes that may still be sent."""
-
-    payloads: deque[Payload] = field(default_factory=deque)
-    waiting_bytes: int = 0
-    credit: int = 0
-    seq: int = 0
-    sent: deque[Payload] = field(default_factory=deque)
-    """Sent payloads that not all devices hold."""
-    sent_bytes: int = 0
-    released_seq: int = 0
-    """Payloads up to this `seq` are no longer kept."""
-
-    def first_us(self, room: int) -> int | None:
-        """PTS of the first waiting payload, -1 if unknown; None if none waits, or it exceeds the credit or `room`."""
-        if not self.payloads or len(self.payloads[0].data) > min(self.credit, room):
-            return None
-        pts_us = self.payloads[0].pts_us
-        return -1 if pts_us is None else pts_us
-
-    def take(self, room: int, most: int) -> list[Payload]:
-        """Remove the next payloads for sending, as far as credit and `room` allow, and keep them; beyond the bound the oldest are no
-        longer kept.
-        """
-        waiting, taken = self.payloads, list[Payload]()
-        allowed = left = min(self.credit, room)
-        while waiting and len(taken) < most and (size := len(waiting[0].data)) <= left:
-            left -= size
-            taken.append(waiting.popleft())
-        self.sent += taken
-        self.waiting_bytes -= allowed - left
-        self.credit -= allowed - left
-        self.sent_bytes += allowed - left
-        while self.sent_bytes > RETAIN_BYTES:
-            self.release(self.sent[0].seq)
-        return taken
-
-    def release(self, seq: int) -> None:
-        """Stop keeping payloads up to `seq`."""
-        while self.sent and self.sent[0].seq <= seq:
-            self.sent_bytes -= len(self.sent.popleft().data)
-        self.released_seq = max(self.released_seq, seq)
-
-    def rewind(self, seq: int, offset: int) -> None:
-        """Queue what the relay did not receive, and nothing else: it has whole payloads up to `seq`, and `offset` bytes of the next one."""
-        everything = [*self.sent, *self.payloads]
-        self.sent = deque(payload for payload in everything if payload.seq <= seq + (payload.fragment_offset < offset))
-        self.payloads = deque(everything[len(self.sent) :])
-        self.sent_bytes = sum(len(payload.data) for payload in self.sent)
-        self.waiting_bytes = sum(len(payload.data) for payload in self.payloads)
-        self.credit = 0
-
-    def discard(self, kind: Kind) -> Dropped | None:
-        """Discard waiting payloads and return what was dropped; a partly sent payload counts."""
-        if not self.payloads:
-            return None
-        dropped = Dropped(kind, len({payload.seq for payload in self.payloads}), self.waiting_bytes, DropReason.CONVERSATION_CLOSED)
-        self.payloads.clear()
-        self.waiting_bytes = 0
-        return dropped
-
-
 class PublishedConversation:
     """One conversation at the publisher. Not thread-safe; pure. `buffer_bytes` bounds the waiting data, per kind."""
 
@@ -136,7 +69,7 @@ class PublishedConversation:
         self._buffer_bytes = buffer_bytes
         self._audio = audio_line(opening.audio_format)
         self._motion = None if opening.motion_format is None else MotionLine(opening.motion_format)
-        self._queues = {kind: _Queue() for kind in Kind}
+        self._queues = {kind: MediaQueue() for kind in Kind}
         self._audio_only = False
         self._audio_only_due = False
         self._motion_complete = self._motion is None
@@ -372,6 +305,17 @@ class PublishedConversation:
     def is_waiting(self) -> bool:
         """Whether any accepted data has not been sent."""
         return self._audio_only_due or any(queue.payloads for queue in self._queues.values())
+
+    def may_be_joined(self, after_us: int) -> bool:
+        """Whether more media may be waited for: all that waits has a PTS of at least `after_us`, and it is neither a full message nor
+        half of the buffer. False if nothing waits, or something else than media is to be sent.
+        """
+        queues = [queue for queue in self._queues.values() if queue.payloads]
+        if not queues or self._audio_only_due or self.phase is not Phase.OPEN or self.opening.pacing is Pacing.LIVE:
+            return False
+        if sum(queue.waiting_bytes for queue in queues) >= min(MAX_JOINED_BYTES, self._buffer_bytes // 2):
+            return False
+        return all((pts_us := queue.payloads[0].pts_us) is not None and pts_us >= after_us for queue in queues)
 
     def _take(self) -> list[Payload]:
         """The payloads of the next message, in the order of rule 2."""

@@ -32,6 +32,7 @@ from avatar_relay.media import AudioFormat, MotionFormat, OnPlaying, Pacing, Tra
 from avatar_relay.messages import ConversationError, GoAway, PublisherHello, PublisherWelcome
 from avatar_relay.publisher.avatar import Avatar
 from avatar_relay.publisher.avatar_context import AvatarSettings
+from avatar_relay.publisher.early_media import HOLD_US
 from avatar_relay.publisher.errors import ConnectionLostError, PublisherClosedError, PublisherError
 from avatar_relay.publisher.in_process import InProcessLink, InProcessRelay
 from avatar_relay.publisher.publisher_session import PublisherSession
@@ -97,7 +98,7 @@ class Publisher:
         self._trace = trace
         self._random_bytes = random_bytes
         self._attempts = Attempts(PUBLISHER_BACKOFF, jitter)
-        self.session = PublisherSession()
+        self.session = PublisherSession(hold_us=HOLD_US if media_tick_us else 0)
         """All conversations; used by avatars."""
         self._token = ""
         self._numbers = StreamNumbers(random_bytes(4))
@@ -130,7 +131,7 @@ class Publisher:
         Of several addresses one is drawn and kept; when it fails, the next one follows.
 
         `media_tick_us`: media may wait that long (up to a second), so that many live conversations share one message; 0: it is sent at
-        once.
+        once. With a tick, media that no device can play within two seconds waits for more of its conversation, up to 0.2 s (`early_media`).
         `token` authenticates the publisher at the relay: the text, or the file that holds it, which is read again for each stream.
         """
         relays = RelayList(as_addresses(address, "address", MAX_RELAYS), random.random)
@@ -204,6 +205,8 @@ class Publisher:
         A ping behind the data proves it: data that was merely sent may be lost when the stream is closed.
         """
         self.check()
+        self.session.outbox.hurry()
+        self.wake()
         while True:
             while not (self._connected and self.session.outbox.is_empty):
                 await self._until_changed()

@@ -70,8 +70,8 @@ _BARRIER = Ping(0, 0)
 class PublisherSession:
     """Keeps the records and the outbox. Pure except for the callbacks of its records; not thread-safe."""
 
-    def __init__(self) -> None:
-        self.outbox = SendQueue()
+    def __init__(self, *, hold_us: int = 0) -> None:
+        self.outbox = SendQueue(hold_us=hold_us)
         self.remembered = MAX_CLOSED_CONVERSATIONS
         """How many conversations are remembered after they are over, at about 8 KB each."""
         self.last_pong_id = 0
@@ -138,9 +138,9 @@ class PublisherSession:
         """Report data dropped here, as a device would."""
         record.told(PlayerEvent(0, record.conversation_id, dropped))
 
-    def next_message(self) -> FromPublisher | None:
+    def next_message(self, now_us: int) -> FromPublisher | None:
         """The next message to send."""
-        message = self.outbox.next_message()
+        message = self.outbox.next_message(now_us)
         if (record := self._records.get(getattr(message, "conversation_id", ""))) is not None:
             record.moved()
         return message

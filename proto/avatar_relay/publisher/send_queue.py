@@ -4,7 +4,8 @@ Rules:
 1. Control first, in the order in which it was queued; then acknowledgements, one per device; then a ping; then media.
 2. Conversations take turns, one message each, so that a long one does not delay a short one. One that has nothing to send
    leaves, and returns with `add` when its state changes: the cost of a message does not grow with the number of open ones.
-3. Control is bounded by `MAX_CONTROL`; media is bounded by its conversations; of pings and of a device's
+3. Media that no device can play soon waits up to `hold_us` for more of its conversation (`EarlyMedia`).
+4. Control is bounded by `MAX_CONTROL`; media is bounded by its conversations; of pings and of a device's
    acknowledgements only the latest waits.
 """
 
@@ -14,6 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from avatar_relay.messages import EventAck, FromPublisher, Ping
+from avatar_relay.publisher.early_media import EarlyMedia
 from avatar_relay.publisher.errors import BufferFullError
 from avatar_relay.publisher.published_conversation import Phase, PublishedConversation
 
@@ -24,7 +26,7 @@ MAX_CONTROL = 1_024
 class SendQueue:
     """Orders the messages to send. Pure; not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hold_us: int = 0) -> None:
         self._control: deque[FromPublisher] = deque()
         self._acks: dict[str, int] = {}
         self._ping: Ping | None = None
@@ -32,6 +34,7 @@ class SendQueue:
         """All that are neither ended nor closed."""
         self._turns: OrderedDict[PublishedConversation, None] = OrderedDict()
         """Those of them that may have something to send."""
+        self._early = EarlyMedia(hold_us) if hold_us else None
         self.deadline_us: int | None = None
         """`tick` has nothing to do before this; perhaps nothing then."""
 
@@ -60,6 +63,10 @@ class SendQueue:
             if conversation.deadline_us is not None:
                 conversation.tick(now_us)
                 self._turns[conversation] = None
+        if self._early is not None:
+            for conversation in self._early.due(now_us):
+                self._turns[conversation] = None
+            self._act_by(self._early.deadline_us)
 
     def say(self, message: FromPublisher) -> None:
         """Queue a command. Raises `BufferFullError`."""
@@ -84,13 +91,20 @@ class SendQueue:
         """Let a conversation take turns until it has nothing to send. Idempotent."""
         self._open[conversation] = self._turns[conversation] = None
 
+    def hurry(self) -> None:
+        """Let no media that is here now wait because it is early."""
+        for conversation in self._open:
+            if self._early is not None and conversation.is_waiting:
+                self._early.hurry(conversation)
+                self._turns[conversation] = None
+
     def forget_control(self) -> None:
         """Discard control messages of a lost stream."""
         self._control.clear()
         self._acks.clear()
         self._ping = None
 
-    def next_message(self) -> FromPublisher | None:
+    def next_message(self, now_us: int) -> FromPublisher | None:
         """The next message to send."""
         if self._control:
             return self._control.popleft()
@@ -102,13 +116,25 @@ class SendQueue:
             return ping
         while self._turns:
             turn, _ = self._turns.popitem(last=False)
+            if self._early is not None and self._early.holds(turn, now_us):
+                self._act_by(self._early.deadline_us)
+                continue
             message = turn.next_message()
+            if self._early is not None and not turn.is_waiting:
+                self._early.sent(turn)
             if turn.phase in (Phase.ENDED, Phase.CLOSED):
                 del self._open[turn]
+                if self._early is not None:
+                    self._early.forget(turn)
             elif message is not None and turn.has_more:
                 self._turns[turn] = None
             elif turn.deadline_us is not None:
-                self.deadline_us = min(self.deadline_us or turn.deadline_us, turn.deadline_us)
+                self._act_by(turn.deadline_us)
             if message is not None:
                 return message
         return None
+
+    def _act_by(self, at_us: int | None) -> None:
+        """Let `tick` act at this time; None: no need."""
+        if at_us is not None:
+            self.deadline_us = at_us if self.deadline_us is None else min(self.deadline_us, at_us)

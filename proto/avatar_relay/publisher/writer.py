@@ -89,7 +89,7 @@ class Writer:
             began_us = self._now_us() if tick_us else 0
             if session.deadline_us is not None:
                 session.tick(self._now_us())
-            messages = self._gather()
+            messages = self._gather(began_us)
             while messages:
                 try:
                     await link.send(messages[0] if len(messages) == 1 else Joined(messages))
@@ -119,12 +119,12 @@ class Writer:
                     self._session.say(Interrupt(failed_id))
         return tuple(one for one in error.unsent if not failed_id or _conversation_of(one) != failed_id)
 
-    def _gather(self) -> tuple[FromPublisher, ...]:
+    def _gather(self, now_us: int) -> tuple[FromPublisher, ...]:
         """The messages that travel together; notes whether more may wait."""
         messages: list[FromPublisher] = []
         size = 0
         while len(messages) < self._max_joined and size < MAX_JOINED_BYTES:
-            if (message := self._session.next_message()) is None:
+            if (message := self._session.next_message(now_us)) is None:
                 self._is_full = False
                 return tuple(messages)
             messages.append(message)

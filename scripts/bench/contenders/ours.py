@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from avatar_relay.media import Pacing
+from avatar_relay.media import AudioFormat, Codec, MotionEncoding, MotionFormat, Pacing
 from avatar_relay.publisher import (
     Avatar,
     Publisher,
@@ -14,10 +14,14 @@ from avatar_relay.publisher import (
 )
 from scripts.bench.contenders.relay_device import REPORT_S, RelayDevice, open_channel
 from scripts.bench.contract import Received
-from tests.lab.speaker import AUDIO, Manner
-from tests.lab.stamp import WEIGHTS
+from tests.lab.stamp import AUDIO_BYTES, WEIGHTS
 
-MOTION = Manner(weights=WEIGHTS).motion
+OPUS = AudioFormat(Codec.OPUS)
+"""In packets of 20 ms."""
+PCM = AudioFormat(Codec.PCM_S16LE, 16_000)
+"""In payloads of 3,200 B, 100 ms: AvatarKit's."""
+MOTION = MotionFormat(MotionEncoding.BLENDSHAPE_WEIGHTS, 60.0, tuple(f"weight{index}" for index in range(WEIGHTS)))
+"""A window of 26 KB is 2 s."""
 
 
 class Clients:
@@ -52,7 +56,8 @@ class Clients:
         avatar = self._avatars.get(session)
         if avatar is None:
             targets = self._targets[session]
-            avatar = self._publisher.avatar(*targets, audio_format=AUDIO, motion_format=MOTION, pacing=Pacing.BURST)
+            sound = OPUS if len(audio[0]) == AUDIO_BYTES else PCM
+            avatar = self._publisher.avatar(*targets, audio_format=sound, motion_format=MOTION, pacing=Pacing.BURST)
             self._avatars[session] = avatar
         for index in range(max(len(audio), len(motion))):
             if index < len(audio):

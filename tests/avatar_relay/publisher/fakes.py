@@ -172,13 +172,14 @@ class FakeRelay:
             case _:
                 return []
 
-    def publisher(self, *, buffer_bytes: int = 2 << 20) -> Publisher:
+    def publisher(self, *, buffer_bytes: int = 2 << 20, media_tick_us: int = 0) -> Publisher:
         """A publisher connected to this relay, with a clock that is stopped unless `now_us` is advanced."""
         counter = iter(range(1, 1_000))
         return Publisher(
             self.connect,
             publisher_id="backend",
             buffer_bytes=buffer_bytes,
+            media_tick_us=media_tick_us,
             random_bytes=lambda size: next(counter).to_bytes(size, "big"),
             jitter=lambda: 0.0,
             now_us=lambda: self.now_us,

@@ -240,7 +240,7 @@ def test_control_goes_first_then_acknowledgements_then_media_in_turns() -> None:
     outbox.ping(Ping(2, 0))
     outbox.say(Interrupt("z"))
     messages = []
-    while (message := outbox.next_message()) is not None:
+    while (message := outbox.next_message(0)) is not None:
         messages.append(message)
     assert messages[:3] == [Interrupt("z"), EventAck(2, "lobby"), Ping(2, 0)]
     turns = [message.conversation_id for message in messages[3:] if isinstance(message, Media)]
@@ -264,12 +264,12 @@ def test_only_conversations_that_something_happened_to_are_asked() -> None:
     for core in crowd:
         core.grant(Credit(1 << 20, 0))
         outbox.add(core)
-    assert outbox.next_message() is None
+    assert outbox.next_message(0) is None
     before = sum(core.asked for core in crowd)
     for core in crowd[3:5]:
         core.push_audio(bytes(640))
         outbox.add(core)
-    assert [outbox.next_message() for _ in range(3)] == [
+    assert [outbox.next_message(0) for _ in range(3)] == [
         Media("c3", (Payload(Kind.AUDIO, 1, bytes(640), 0, 20_000),)),
         Media("c4", (Payload(Kind.AUDIO, 1, bytes(640), 0, 20_000),)),
         None,
@@ -292,7 +292,7 @@ def test_a_conversation_that_waits_for_motion_is_ended_when_its_time_is_over() -
             crowd[0].push_motion(crowd[0].inspect_motion(weights(1)), now_us)
             outbox.add(crowd[0])
         outbox.tick(now_us)
-        while (message := outbox.next_message()) is not None:
+        while (message := outbox.next_message(0)) is not None:
             if isinstance(message, ConversationEnd):
                 ends[message.conversation_id] = now_us
         assert outbox.deadline_us is None or outbox.deadline_us > now_us

@@ -9,10 +9,11 @@ import pytest
 
 from avatar_relay.backoff import PUBLISHER_BACKOFF, STABLE_US, WELCOME_S, Attempts
 from avatar_relay.limits import PEER_TIMEOUT_US
-from avatar_relay.media import Credit, TraceContext
+from avatar_relay.media import Credit, Kind, TraceContext
 from avatar_relay.messages import (
     ConversationEnd,
     EventAck,
+    Media,
     Ping,
     PublisherHello,
     PublishOpen,
@@ -20,7 +21,7 @@ from avatar_relay.messages import (
 )
 from avatar_relay.publisher import ConnectionLostError, ConversationFailedError, InvalidMediaError, Publisher, PublisherClosedError
 from relay_server.connections.relay import TICK_S
-from tests.avatar_relay.publisher.fakes import BROKEN, PCM_16K, PCM_100MS, FakeLink, FakeRelay
+from tests.avatar_relay.publisher.fakes import BROKEN, PCM_16K, PCM_100MS, FakeLink, FakeRelay, payload_bytes
 
 REFUSED = ConnectionLostError("unauthenticated", final=True)
 
@@ -83,6 +84,18 @@ async def test_leaving_waits_until_the_relay_has_all_of_it() -> None:
         await publisher.avatar("lobby", audio_format=PCM_16K).yield_audio_data(PCM_100MS)
     kinds = [type(message) for message in relay.link.said]
     assert kinds[-2:] == [ConversationEnd, Ping]
+
+
+async def test_flush_does_not_wait_for_early_media_to_be_joined() -> None:
+    """The clock stands still, so that what waits would wait forever."""
+    relay = FakeRelay()
+    async with relay.publisher(media_tick_us=1_000) as publisher:
+        avatar = publisher.avatar("lobby", audio_format=PCM_16K)
+        await avatar.yield_audio_data(30 * PCM_100MS)
+        await relay.link.until_said(Media)
+        assert 0 < len(payload_bytes(relay.link, Kind.AUDIO)) < 30 * len(PCM_100MS)
+        await publisher.flush()
+        assert payload_bytes(relay.link, Kind.AUDIO) == 30 * PCM_100MS
 
 
 async def test_leaving_with_an_error_closes_at_once() -> None:

@@ -43,7 +43,7 @@ def spoken() -> tuple[PublisherSession, Record, list[Told]]:
     conversation.push_audio(bytes(640))
     record = Record(conversation, PlaybackTracker("c1"), lambda: None, told.append)
     exchange.open(record, ("lobby",), NOW_US)
-    while exchange.next_message() is not None:
+    while exchange.next_message(0) is not None:
         pass
     exchange.cut()
     exchange.resumed((), NOW_US)
@@ -73,12 +73,12 @@ def test_what_finished_before_it_was_known_to_be_open_has_that_outcome() -> None
 def test_what_finished_before_it_was_known_to_be_open_is_not_opened_at_a_new_relay() -> None:
     """There it would wait for a device that has finished it."""
     exchange, record, _ = spoken()
-    while exchange.next_message() is not None:
+    while exchange.next_message(0) is not None:
         pass
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
     exchange.cut()
     exchange.resumed((), NOW_US)
-    assert exchange.next_message() is None
+    assert exchange.next_message(0) is None
     assert isinstance(record.playback.outcome, ConversationFinished)
 
 
@@ -88,10 +88,10 @@ def test_what_finished_while_it_was_being_opened_again_is_not_opened_any_more() 
     exchange.handle(ConversationError("c1", TAKEN), NOW_US)
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
     assert isinstance(record.playback.outcome, ConversationFinished)
-    while exchange.next_message() is not None:
+    while exchange.next_message(0) is not None:
         pass
     exchange.tick(NOW_US + TOLD_AGAIN_US)
-    assert exchange.next_message() is None
+    assert exchange.next_message(0) is None
 
 
 def test_what_finished_on_one_device_is_opened_again_on_the_others() -> None:
@@ -101,7 +101,7 @@ def test_what_finished_on_one_device_is_opened_again_on_the_others() -> None:
     exchange.handle(PlayerEvent(4, "c1", REPLACED, "lobby"), NOW_US)
     exchange.cut()
     exchange.resumed((), NOW_US)
-    again = exchange.next_message()
+    again = exchange.next_message(0)
     assert isinstance(again, PublishOpen)
     assert again.targets == ("hall",)
     exchange.handle(Opened("c1", ("hall",)), NOW_US)
@@ -118,7 +118,7 @@ def test_what_was_sent_before_a_relay_that_does_not_know_it_is_not_sent_again() 
     exchange.handle(ConversationCredit("c1", Credit(1_000_000, 1_000_000)), NOW_US)
     exchange.end_all(NOW_US)
     exchange.tick(NOW_US + 60_000_000)
-    sent = [exchange.next_message() for _ in range(4)]
+    sent = [exchange.next_message(0) for _ in range(4)]
     assert [type(message) for message in sent if message is not None][-2:] == [Media, ConversationEnd]
     exchange.cut()
     exchange.resumed((), NOW_US)
@@ -126,7 +126,7 @@ def test_what_was_sent_before_a_relay_that_does_not_know_it_is_not_sent_again() 
     exchange.resumed([Taken(Cursor("c1", 1), ended=True)], NOW_US)
     exchange.handle(Opened("c1", ("lobby",)), NOW_US)
     exchange.handle(ConversationCredit("c1", Credit(1_000_000, 1_000_000)), NOW_US)
-    assert exchange.next_message() is None
+    assert exchange.next_message(0) is None
     assert record.stopped is None
 
 
@@ -138,7 +138,7 @@ def ended(*, audio_only: bool = False) -> tuple[PublisherSession, Record, list[T
     if audio_only:
         record.conversation.set_audio_only(NOW_US)
     exchange.end_all(NOW_US)
-    while exchange.next_message() is not None:
+    while exchange.next_message(0) is not None:
         pass
     assert record.conversation.phase is Phase.ENDED
     exchange.cut()
@@ -238,11 +238,11 @@ def test_what_was_taken_over_replaces_nothing_when_it_is_opened_again(devices: t
     exchange.handle(ConversationError("c1", Fault(Reason.CONVERSATION_TAKEN_OVER, "the last opener wins"), "lobby"), NOW_US)
     exchange.cut()
     exchange.resumed((), NOW_US)
-    again = exchange.next_message()
+    again = exchange.next_message(0)
     assert isinstance(again, PublishOpen)
     assert again.open.on_playing is opened_as
     exchange.handle(Opened("c1", devices), NOW_US)
-    assert (exchange.next_message() == Interrupt("c1")) is (devices == ("lobby",))
+    assert (exchange.next_message(0) == Interrupt("c1")) is (devices == ("lobby",))
 
 
 def test_what_a_relay_dropped_is_told_once() -> None:
@@ -273,11 +273,11 @@ def test_what_was_said_last_of_holding_is_said_again() -> None:
     exchange.handle(Opened("c1", ("lobby",)), NOW_US)
     exchange.say(Pause("c1"))
     exchange.say(Resume("c1"))
-    while exchange.next_message() is not None:
+    while exchange.next_message(0) is not None:
         pass
     exchange.cut()
     exchange.resumed([Taken(Cursor("c1", 1))], NOW_US)
-    assert exchange.next_message() == Resume("c1")
+    assert exchange.next_message(0) == Resume("c1")
     assert record.stopped is None
 
 
@@ -291,7 +291,7 @@ def test_what_the_next_relay_has_is_not_opened_again() -> None:
     exchange.cut()
     exchange.resumed([Taken(Cursor("c1", 1))], NOW_US)
     exchange.tick(NOW_US + 1_000_000)
-    assert exchange.next_message() is None
+    assert exchange.next_message(0) is None
     assert record.stopped is None
 
 
@@ -318,4 +318,4 @@ def test_a_command_to_a_relay_that_drains_does_no_harm() -> None:
     assert record.stopped is None
     exchange.cut()
     exchange.resumed((), NOW_US)
-    assert isinstance(exchange.next_message(), PublishOpen)
+    assert isinstance(exchange.next_message(0), PublishOpen)

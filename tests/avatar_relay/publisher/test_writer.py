@@ -38,7 +38,7 @@ async def sent_at(monkeypatch: pytest.MonkeyPatch, send_us: list[int], first: in
     monkeypatch.setattr(asyncio, "sleep", sleep)
     queue = SimpleNamespace(has_control=False)
     session: Any = SimpleNamespace(
-        outbox=queue, deadline_us=None, tick=lambda _: None, next_message=lambda: waiting.pop() if waiting else None
+        outbox=queue, deadline_us=None, tick=lambda _: None, next_message=lambda _: waiting.pop() if waiting else None
     )
     writer = Writer(session, now_us=lambda: now_us[0], media_tick_us=TICK_US, wrote=lambda: None)
     writer.welcome(Limits(1 << 20, 4 << 20, 1 << 16, 5_000, 1_000, max_joined_requests=2))

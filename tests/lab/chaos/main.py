@@ -19,6 +19,7 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,11 @@ def publishers_of(stage: Stage, number: int) -> Publisher:
     return stage.publishers[number % len(stage.publishers)]
 
 
+async def _publisher(stack: AsyncExitStack, address: str | Sequence[str], number: int) -> Publisher:
+    """Connect a publisher; every second one has a media tick."""
+    return await stack.enter_async_context(Publisher.connect(address, media_tick_us=10_000 * (number % 2)))
+
+
 async def _one_relay(options: argparse.Namespace, stack: AsyncExitStack, history: History) -> Stage:
     relay = RelayProgram("--drain-grace-ms", str(DRAIN_GRACE_MS))
     await relay.start()
@@ -127,7 +133,7 @@ async def _one_relay(options: argparse.Namespace, stack: AsyncExitStack, history
         SimulatedDevice(f"d{n}", line.address, history, random.Random(options.seed * 1_000 + n)) for n, line in enumerate(device_lines)
     ]
     publisher_lines = [await stack.enter_async_context(FaultProxy(relay.address, seed=n)) for n in range(options.publishers)]
-    publishers = [await stack.enter_async_context(Publisher.connect(line.address)) for line in publisher_lines]
+    publishers = [await _publisher(stack, line.address, n) for n, line in enumerate(publisher_lines)]
     return Stage(devices, publishers, Faults(relay, devices, device_lines, publishers, publisher_lines, random.Random(options.seed)))
 
 
@@ -149,7 +155,7 @@ async def _cluster(options: argparse.Namespace, stack: AsyncExitStack, history: 
         chance = random.Random(options.seed * 1_000 + n)
         devices.append(SimulatedDevice(f"d{n}", first, history, chance, on_payload=said[n].take, others=tuple(others)))
     publisher_lines = [await lines(n) for n in range(options.publishers)]
-    publishers = [await stack.enter_async_context(Publisher.connect(line.addresses)) for line in publisher_lines]
+    publishers = [await _publisher(stack, line.addresses, n) for n, line in enumerate(publisher_lines)]
     chance = random.Random(options.seed)
     return Stage(devices, publishers, ClusterFaults(cluster, devices, device_lines, said, publishers, publisher_lines, chance))
 

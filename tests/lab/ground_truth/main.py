@@ -54,6 +54,10 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--conversations", type=int, default=60, metavar="N", help="latency: how many (default: 60)")
     parser.add_argument("--pulls", type=int, default=20, metavar="N", help="pulls: how many (default: 20; about 15 s each)")
     parser.add_argument("--pacing", choices=["burst", "live"], default="burst", help="lip-sync, narrow: how the backend makes its media")
+    parser.add_argument(
+        "--speed", type=float, default=0.0, metavar="N", help="lip-sync, burst: media is made at N times real time (default: at once)"
+    )
+    parser.add_argument("--publisher-tick-ms", type=int, default=0, metavar="N", help="the media tick of the publisher (default: none)")
     parser.add_argument("--codec", choices=["opus", "pcm_s16le"], default="opus", help="narrow: sound of 24 or of 768 kbit/s")
     parser.add_argument("--network", choices=["quiet", "jitter"], default="quiet", help="jitter: 50 ± 40 ms, 1 %% of chunks 200 ms later")
     parser.add_argument("--ppm", type=float, default=0.0, metavar="N", help="how much faster than nominal the device's clock runs")
@@ -80,6 +84,7 @@ def setup_of(options: argparse.Namespace) -> Setup:
         weather=JITTER if options.network == "jitter" else CALM,
         seed=options.seed,
         pulse=options.pulse,
+        publisher_tick_ms=options.publisher_tick_ms,
     )
 
 
@@ -102,7 +107,7 @@ def scenario(options: argparse.Namespace, folder: Path, material: Material) -> C
         case _:
             pacing = Pacing(options.pacing)
             longest = options.conversation_seconds or (20.0 if pacing is Pacing.BURST else options.seconds)
-            return scenarios.lip_sync(folder, setup, material, Talk(options.seconds, longest, pacing))
+            return scenarios.lip_sync(folder, setup, material, Talk(options.seconds, longest, pacing, options.speed))
 
 
 def tell(report: Report) -> str:

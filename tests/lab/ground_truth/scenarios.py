@@ -42,6 +42,8 @@ class Talk:
     seconds: float
     conversation_seconds: float
     pacing: Pacing = Pacing.BURST
+    speed: float = 0.0
+    """How fast a backend with `BURST` makes its media, in multiples of real time; 0: at once."""
 
     def lengths(self) -> list[float]:
         """The lengths of the conversations in seconds."""
@@ -72,7 +74,7 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
     load = os.getloadavg()[0]
     async with station(folder, setup) as stand:
         for sound in sent:
-            await stand.speak(perform(material, sound, talk.pacing), len(sound) / RATE_HZ)
+            await stand.speak(perform(material, sound, talk.pacing, talk.speed), len(sound) / RATE_HZ)
         device = stand.device
     left = findings(folder, device, setup.ppm)
     runs, told = _heard(left, np.concatenate(sent), talk.pacing)
@@ -95,7 +97,10 @@ async def lip_sync(folder: Path, setup: Setup, material: Material, talk: Talk) -
 def setup_told(setup: Setup) -> Report:
     """The setup, for a report."""
     told = asdict(setup)
-    return {name: told[name] for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed", "pulse")}
+    return {
+        name: told[name]
+        for name in ("renderer", "pictures_per_second", "ppm", "busy_threads", "weather", "seed", "pulse", "publisher_tick_ms")
+    }
 
 
 def _heard(left: Findings, sent: Pcm, pacing: Pacing) -> tuple[Sequence[Run], Report]:

@@ -74,20 +74,23 @@ def findable(material: Material, seconds: float, seed: int) -> Pcm:
     return found
 
 
-def perform(material: Material, sound: Pcm, pacing: Pacing) -> Performance:
-    """A conversation of `sound` with the material's motion, repeated. `LIVE` yields 20 ms chunks in real time."""
-    return Performance(AudioFormat(Codec.PCM_S16LE, RATE_HZ), material.motion_format, pacing, _items(material, sound, pacing))
+def perform(material: Material, sound: Pcm, pacing: Pacing, speed: float = 0.0) -> Performance:
+    """A conversation of `sound` with the material's motion, repeated. It yields 20 ms chunks at `speed` times real time: 1 if `LIVE`, and 0
+    means at once.
+    """
+    items = _items(material, sound, 1.0 if pacing is Pacing.LIVE else speed)
+    return Performance(AudioFormat(Codec.PCM_S16LE, RATE_HZ), material.motion_format, pacing, items)
 
 
-async def _items(material: Material, sound: Pcm, pacing: Pacing) -> AsyncIterator[AudioChunk | MotionChunk]:
+async def _items(material: Material, sound: Pcm, speed: float) -> AsyncIterator[AudioChunk | MotionChunk]:
     """Yield motion before the sound of the same time."""
     began = time.monotonic()
     per_keyframe = RATE_HZ / material.motion_format.keyframes_per_second
     covered = 0.0
     number = 0
     for start in range(0, len(sound), CHUNK_FRAMES):
-        if pacing is Pacing.LIVE:
-            await asyncio.sleep(max(0.0, began + start / RATE_HZ - time.monotonic()))
+        if speed:
+            await asyncio.sleep(max(0.0, began + start / RATE_HZ / speed - time.monotonic()))
         while covered < start + CHUNK_FRAMES:
             data, keyframes = material.motion[number % len(material.motion)]
             covered += keyframes * per_keyframe

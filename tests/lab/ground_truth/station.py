@@ -50,6 +50,8 @@ class Setup:
     """Whether the client plays to PulseAudio, whose sink is the paced device."""
     media_tick_ms: int = 0
     """How long the relay holds media to join it."""
+    publisher_tick_ms: int = 0
+    """The same of the publisher."""
 
 
 class Station:
@@ -147,7 +149,7 @@ async def station(folder: Path, setup: Setup) -> AsyncIterator[Station]:
             await edge.wait_for(FACE_STANDS, START_S)
             async with asyncio.timeout(START_S):
                 await while_running(attached(address, DEVICE_ID), relay, edge)
-            async with Publisher.connect(address, publisher_id="truth") as publisher:
+            async with Publisher.connect(address, publisher_id="truth", media_tick_us=setup.publisher_tick_ms * 1_000) as publisher:
                 yield Station(folder, setup, device, proxy, publisher, edge)
             edge.terminate()
             await edge.wait(STOP_S)

@@ -76,6 +76,19 @@ def test_a_wide_link_is_used() -> None:
     assert not link.flight.is_narrow
 
 
+@pytest.mark.parametrize(("queued_us", "windows"), [(QUICK_US - 1, [8, 32, 128, 256, 512]), (QUICK_US, [8, 16, 32, 64, 128, 256, 256])])
+def test_a_window_that_is_used_grows(queued_us: int, windows: list[int]) -> None:
+    """Four-fold up to 256 KB if the pong is quick, else two-fold."""
+    flight = CongestionWindow()
+    flight.asked(1, 0)
+    flight.answered(1, 10 * MS)
+    for number, window in enumerate(windows, 2):
+        assert flight.window == window << 10
+        flight.sent(flight.window // 2)
+        flight.asked(number, number * 1_000 * MS)
+        flight.answered(number, (number * 1_000 + 10) * MS + queued_us)
+
+
 @pytest.mark.parametrize("bytes_per_s", [1e6, 3e6, 10e6])
 def test_a_link_that_carries_all_is_not_filled(bytes_per_s: float) -> None:
     """If media delays the pongs, the amount in flight does not grow: an interrupt must arrive soon."""

@@ -36,6 +36,8 @@ class Ahead:
     """Released, and not heard yet."""
     latency_us: int
     """Time from release until heard, with nothing queued before it."""
+    buffer_us: int
+    """The part of it before the output offset: the sound device's buffer, which it may fill at once."""
 
 
 class Playout:
@@ -113,7 +115,9 @@ class Playout:
         """Samples released and not heard yet."""
         with self._lock:
             queued = self.queue.queued_frames
-            return Ahead(queued, max(0, queued + self.queue.pulled_to - int(self.heard)), self._latency_us())
+            latency_us = self._latency_us()
+            unheard = max(0, queued + self.queue.pulled_to - int(self.heard))
+            return Ahead(queued, unheard, latency_us, latency_us - max(0, self.clock.offset_us))
 
     @property
     def is_dry(self) -> bool:

@@ -2,7 +2,8 @@
 
 Rules of release:
 1. A conversation begins, and resumes after it ran dry, when its prefill is buffered or no more will come. `LIVE` resumes when its target
-   (`live_delay`) is reached. `BURST`: each further underrun doubles the prefill, up to `MAX_PREFILL_US`: a link that is too narrow causes
+   (`live_delay`) is reached. `BURST`: the prefill is at least what the sound device may take at once, or the first word would have a gap if
+   media is made hardly faster than real time. Each further underrun doubles it, up to `MAX_PREFILL_US`: a link that is too narrow causes
    pauses between stretches of speech, not holes in words.
 2. `LIVE`: sound that is owed (`live_delay`) is skipped, so that the delay does not grow, but never below the target.
 3. `LIVE`: the delay is steered to its target.
@@ -96,6 +97,8 @@ class Release:
         if audio.complete:
             return audio.ready_frames > 0 or not playing.drained
         prefill = prefill_frames(self._config, playing, self._rate_hz)
+        if playing.live is None:
+            prefill = max(prefill, min(ahead.buffer_us, self._config.decode_ahead_us) * self._rate_hz // 1_000_000)
         if playing.live is None or not audio.ready_frames:
             return 0 < audio.ready_frames >= prefill
         delay_us = self._delay_us(playing, playing.live, ahead, now_us)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from math import inf
 from pathlib import Path
 
 from scripts.bench.cases import CASES, WARM_UP_S, Case, Shape
@@ -97,6 +98,8 @@ class Meter:
         cpu, own, wall = time.clock_gettime(self._clock) - self._cpu, time.process_time() - self._own, time.monotonic() - self._began
         self.measuring = False
         came = self.came - self._came
+        if not came:  # a server or generator with far too many sessions
+            return {"payloads": 0, "cpu_us": inf, "rate": 0.0, "p99_ms": inf, "server_busy": cpu / wall, "load_busy": own / wall}
         counted = {"calls": self._calls() / came} if COUNT_FILE in os.environ else {}
         raw = (self.raw_bytes - self._raw) * self._legs
         figures = {

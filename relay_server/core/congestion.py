@@ -10,8 +10,8 @@ Rules
 - A ping with nothing in flight before it measures the base round-trip time; until one is answered, all of a pong's time counts as queueing.
 - If a pong took `LONG_US` longer than the fastest one of the stream, the window becomes the bytes that the link carried in `LONG_US`,
   within the bounds. If it took less than half of that, and the window was used, the window doubles, up to `CALM_WINDOW_BYTES`.
-  Within `QUICK_US` it quadruples up to there (half a window in so short a time is at least five windows in half a second), and doubles up to
-  `MAX_WINDOW_BYTES`, so that fast links are probed less often.
+  Within `QUICK_US` it quadruples up to there, as half a window in so short a time is at least five windows in half a second, and
+  doubles up to `MAX_WINDOW_BYTES`, so that fast links are probed less often.
 - If the relay itself is late, a slow pong is not attributed to the link.
 - A pong is quick if it was queued for less than half of `LONG_US`, otherwise slow. The link is narrow after `NARROW_AFTER` slow ones
   in a row (a single one may be a short interruption) with less than `NARROW_BYTES_PER_S` between them, until

@@ -98,9 +98,10 @@ class Release:
             return audio.ready_frames > 0 or not playing.drained
         prefill = prefill_frames(self._config, playing, self._rate_hz)
         if playing.live is None:
-            prefill = max(prefill, min(ahead.buffer_us, self._config.decode_ahead_us) * self._rate_hz // 1_000_000)
-        if playing.live is None or not audio.ready_frames:
-            return 0 < audio.ready_frames >= prefill
+            at_once = min(ahead.buffer_us, self._config.decode_ahead_us) * self._rate_hz // 1_000_000
+            return 0 < audio.ready_frames >= max(prefill, at_once)
+        if not audio.ready_frames:
+            return False
         delay_us = self._delay_us(playing, playing.live, ahead, now_us)
         if delay_us is None:
             return audio.ready_frames >= prefill

@@ -25,7 +25,7 @@ class EarlyMedia:
     def __init__(self, hold_us: int) -> None:
         self._hold_us = hold_us
         self._begun_us: dict[PublishedConversation, int] = {}
-        """When each conversation sent its first media."""
+        """When each conversation could first send; its first media was not sent before."""
         self._until_us: dict[PublishedConversation, int] = {}
         """How long each one waits; the first is the earliest."""
         self._due: dict[PublishedConversation, None] = {}
@@ -45,8 +45,8 @@ class EarlyMedia:
 
     def due(self, now_us: int) -> Iterable[PublishedConversation]:
         """Those that have waited for long enough, to be sent now."""
-        while self._until_us and now_us >= (until := next(iter(self._until_us.items())))[1]:
-            self.hurry(until[0])
+        for conversation in [one for one, until_us in self._until_us.items() if until_us <= now_us]:
+            self.hurry(conversation)
         return self._due
 
     def hurry(self, conversation: PublishedConversation) -> None:

@@ -93,8 +93,10 @@ class SendQueue:
 
     def hurry(self) -> None:
         """Let no media that is here now wait because it is early."""
+        if self._early is None:
+            return
         for conversation in self._open:
-            if self._early is not None and conversation.is_waiting:
+            if conversation.is_waiting:
                 self._early.hurry(conversation)
                 self._turns[conversation] = None
 

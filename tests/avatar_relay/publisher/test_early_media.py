@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from avatar_relay.limits import MAX_JOINED_BYTES
 from avatar_relay.media import AudioFormat, Codec, ConversationOpen, Credit, Cursor, Kind, Pacing
 from avatar_relay.messages import FromPublisher, Interrupt, Media, Taken
-from avatar_relay.publisher.early_media import EARLY_US
+from avatar_relay.publisher.early_media import EARLY_US, HOLD_US
 from avatar_relay.publisher.published_conversation import PublishedConversation
 from avatar_relay.publisher.send_queue import SendQueue
 from tests.avatar_relay.publisher.fakes import PCM_16K, WEIGHTS_30, weights
 
-HOLD_US = 200_000
 STEP = bytes(3_200)
 STEP_US = 100_000
 """The length of a `STEP` of `PCM_16K`."""

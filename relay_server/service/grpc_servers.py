@@ -21,6 +21,7 @@ from relay_server.access.tls import HotCertificate, TlsFiles
 from relay_server.config import ADMIN_OFF, RelayConfig
 from relay_server.listening import why_not
 from relay_server.service.connection_watch import ConnectionWatch
+from relay_server.service.grpc_threads import threads_without_preemption
 from relay_server.service.interceptor import RequestInterceptor, admit_everybody
 from relay_server.service.requests import RequestReader
 
@@ -109,7 +110,7 @@ class GrpcServers:
         for server, _, _ in self._servers:
             await server.start()
         await self.tell_health(SERVING)
-        self._say_who_may_enter(addresses)
+        self._log_access(addresses)
         return addresses
 
     async def run(self) -> None:
@@ -142,7 +143,8 @@ class GrpcServers:
             ("grpc.so_reuseport", int(self._config.is_worker)),  # a second relay on the same port must fail, not share it
         )
         options = [*OPTIONS, *own]
-        server = grpc.aio.server(interceptors=(self._interceptor,), options=options)
+        with threads_without_preemption():  # the first server starts gRPC's threads
+            server = grpc.aio.server(interceptors=(self._interceptor,), options=options)
         server.add_generic_rpc_handlers(tuple(handlers for _, handlers in services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [name for name, _ in services] + [health.SERVICE_NAME]
@@ -165,7 +167,7 @@ class GrpcServers:
         host, _ = split_address(address, name, port_zero=True)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def _say_who_may_enter(self, addresses: list[str]) -> None:
+    def _log_access(self, addresses: list[str]) -> None:
         """Log addresses and access control in one line, so that an open relay is not overlooked."""
         who = "everybody who reaches it" if self._guard is None else "identities of the access file"
         how = "in plaintext" if self.certificate is None else "over TLS"

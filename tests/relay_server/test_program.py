@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,20 @@ def ready(_address):
 
 asyncio.run(serve(RelayConfig(listen="127.0.0.1:0"), {}, ready))
 """
+
+POLICIES = """
+import asyncio, os, signal, threading
+from relay_server.config import RelayConfig
+from relay_server.server import serve
+
+def ready(_address):
+    polling = [thread.native_id for thread in threading.enumerate() if "_poll_wrapper" in thread.name]
+    print(*(os.sched_getscheduler(thread) for thread in (0, *polling)))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+asyncio.run(serve(RelayConfig(listen="127.0.0.1:0"), {}, ready))
+"""
+"""Prints the scheduling policies of the main thread and of those that poll for gRPC."""
 
 
 async def start(*flags: str) -> asyncio.subprocess.Process:
@@ -77,3 +92,9 @@ def test_a_full_collection_skips_the_objects_of_the_start() -> None:
     done = subprocess.run([sys.executable, "-c", COLLECTED], check=True, capture_output=True, text=True, cwd=PROJECT_ROOT)
     objects, threshold = map(int, done.stdout.split())
     assert (objects <= MAX_COLLECTED, threshold) == (True, FULL_COLLECTIONS), objects
+
+
+def test_the_polling_thread_does_not_preempt_the_loop() -> None:
+    """One thread polls; it has another policy than the main thread."""
+    done = subprocess.run([sys.executable, "-c", POLICIES], capture_output=True, text=True, timeout=30, cwd=PROJECT_ROOT, check=True)
+    assert [int(policy) for policy in done.stdout.split()] == [os.SCHED_OTHER, os.SCHED_BATCH]

@@ -14,8 +14,9 @@ Rules
   doubles up to `MAX_WINDOW_BYTES`, so that fast links are probed less often.
 - If the relay itself is late, a slow pong is not attributed to the link.
 - A pong is quick if it was queued for less than half of `LONG_US`, otherwise slow. The link is narrow after `NARROW_AFTER` slow ones
-  in a row (a single one may be a short interruption) with less than `NARROW_BYTES_PER_S` between them, until
-  `WIDE_AFTER` quick ones that carried more, or everything sent.
+  in a row, each of which confirmed media, but less than `NARROW_BYTES_PER_S` since the pong before. A single one may be a short
+  interruption: pongs that it delayed arrive together, so only the first counts, and a ping that follows at once tells that it is over.
+- The link is no longer narrow after `WIDE_AFTER` quick pongs that carried more, or confirmed everything sent.
 - A device that answers no ping for a long time is not reading, whatever else it sends: its stream must be ended.
 """
 
@@ -61,6 +62,8 @@ class CongestionWindow:
         self._came = 0
         self._asked: deque[_Asked] = deque()
         self._fastest_us: int | None = None
+        self._answered_us: int | None = None
+        """When the last pong arrived."""
         self._slow_ones = self._quick_ones = 0
         self.is_narrow = False
         """Whether the link is too slow for the media; see the rules."""
@@ -108,16 +111,17 @@ class CongestionWindow:
         elif asked.alone:
             self._fastest_us = took_us
         queued_us = took_us - (self._fastest_us or 0)
-        carried_little = carried < NARROW_BYTES_PER_S * took_us / 1e6
+        since_us = took_us if self._answered_us is None else now_us - self._answered_us
+        self._answered_us = now_us
         if queued_us < LONG_US // 2:
             if carried >= self.window // 2:
                 self._widen(queued_us)
             self._slow_ones = 0
-            self._quick_ones += self._came == self._sent or not carried_little
+            self._quick_ones += self._came == self._sent or carried * 1_000_000 >= NARROW_BYTES_PER_S * took_us
         elif late_us < LATE_US:
             if queued_us >= LONG_US:
                 self.window = min(self.window, max(MIN_WINDOW_BYTES, carried * LONG_US // took_us))
-            self._slow_ones += carried_little
+            self._slow_ones += 0 < carried * 1_000_000 < NARROW_BYTES_PER_S * since_us
             self._quick_ones = 0
         self._make_room()
         if self._slow_ones >= NARROW_AFTER:
@@ -129,7 +133,8 @@ class CongestionWindow:
         most = max(min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW), self.window // MESSAGES_IN_WIDE_WINDOW)
         self._full_at = self._came + self.window
         self.room = most if self._sent < self._full_at else 0
-        self._ping_at = (self._asked[-1].sent_bytes if self._asked else self._came) + self.window // 2
+        asked_at = self._asked[-1].sent_bytes if self._asked else self._came
+        self._ping_at = self._sent if self._slow_ones and not self._asked else asked_at + self.window // 2
 
     def _widen(self, queued_us: int) -> None:
         if queued_us < QUICK_US:

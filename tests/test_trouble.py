@@ -62,16 +62,23 @@ async def test_an_ordinary_load_leaves_nothing_behind(tmp_path: Path) -> None:
     assert set(summary["grew"]) <= {"pool_threads", "memory"}, "gRPC's threads still come in so short a time"
 
 
+ALL = (("received", "audio", 1, "a"), ("received", "audio", 2, "b"))
+
+
 @pytest.mark.parametrize(
     ("lines", "broken"),
     [
-        ([("received", "audio", 1, "a"), ("received", "audio", 2, "b")], None),
+        ([*ALL], None),
         ([("received", "audio", 1, "a")], "lost"),
         ([("received", "audio", 1, "a"), ("received", "audio", 1, "a"), ("received", "audio", 2, "b")], "doubled"),
         ([("received", "audio", 2, "b"), ("received", "audio", 1, "a")], "reordered"),
         ([("received", "audio", 1, "a"), ("received", "audio", 2, "x")], "altered"),
         ([("received", "audio", 1, "a"), ("received", "audio", 2, "b"), ("received", "audio", 3, "c")], "never_sent"),
         ([("received", "audio", 1, "a"), ("received", "audio", 2, "b"), ("outcome", "", 0, "completed")], "finished_twice"),
+        ([*ALL, ("killed", "", 0, ""), *ALL], None),
+        ([*ALL, ("killed", "", 0, ""), *ALL, *ALL], "doubled"),
+        ([*ALL, ("killed", "", 0, ""), ("received", "audio", 2, "b")], "doubled"),
+        ([*ALL, ("killed", "", 0, ""), ("received", "audio", 1, "a")], "lost"),
     ],
 )
 def test_the_judge_sees_what_is_broken(tmp_path: Path, lines: list[tuple[str, str, int, str]], broken: str | None) -> None:

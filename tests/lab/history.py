@@ -7,7 +7,7 @@ A line is tab-separated: time (µs, monotonic), actor, event, conversation, kind
     yielded     a publisher was notified that motion payloads were dropped for a narrow link; their number replaces seq
     received    a device received a whole payload; detail: its checksum
     finished    a device ended it; detail: the reason
-    killed      a device lost all its state (its program was killed)
+    killed      a device lost all its state (its program was killed); it may get a conversation once more from the first payload on
 """
 
 from __future__ import annotations
@@ -97,15 +97,19 @@ class _Story:
     """One conversation, reconstructed from the lines."""
 
     sent: dict[tuple[str, int], str] = field(default_factory=dict)
-    next_seq: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(lambda: 1))
-    received: int = 0
-    skipped: int = 0
+    next_seq: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
+    """By kind."""
+    received: Counter[str] = field(default_factory=Counter)
+    """Payloads of each kind, since the last time that it began."""
+    skipped: Counter[str] = field(default_factory=Counter)
     yielded: int = 0
     outcomes: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     stopped: bool = False
     device: str = ""
     killed: bool = False
+    may_begin_again: set[str] = field(default_factory=set)
+    """Kinds that may come once more from the first payload on: the device lost all that it held."""
 
 
 def check(lines: Iterable[str]) -> Verdict:
@@ -114,8 +118,8 @@ def check(lines: Iterable[str]) -> Verdict:
     for line in lines:
         _, who, event, cid, kind, seq, detail = line.rstrip("\n").split("\t")
         if event == "killed":
-            for held in at_device.pop(who, ()):
-                stories[held].killed = True
+            for held in at_device[who]:
+                stories[held].killed, stories[held].may_begin_again = True, {"audio", "motion"}
             continue
         story = stories[cid]
         match event:
@@ -143,17 +147,21 @@ def check(lines: Iterable[str]) -> Verdict:
 
 def _received(verdict: Verdict, story: _Story, cid: str, kind: str, seq: int, detail: str) -> None:
     verdict.payloads_received += 1
-    story.received += 1
-    expected = story.next_seq[cid, kind]
+    if seq == 1 and kind in story.may_begin_again:
+        story.may_begin_again.discard(kind)
+        for figures in (story.next_seq, story.received, story.skipped):
+            figures.pop(kind, None)
+    story.received[kind] += 1
+    expected = story.next_seq[kind]
     if seq < expected:
         verdict.doubled += 1
         verdict.tell(f"{cid} {kind} {seq} came again; {expected} was next")
     elif seq > expected and kind == "motion":
-        story.skipped += seq - expected
+        story.skipped[kind] += seq - expected
     elif seq > expected:
         verdict.reordered += 1
         verdict.tell(f"{cid} {kind} {seq} came where {expected} was next")
-    story.next_seq[cid, kind] = max(seq + 1, expected)
+    story.next_seq[kind] = max(seq + 1, expected)
     sent = story.sent.get((kind, seq))
     if sent is None:
         verdict.never_sent += 1
@@ -174,10 +182,11 @@ def _judge(verdict: Verdict, cid: str, story: _Story) -> None:
         verdict.finished_twice += 1
         verdict.tell(f"{cid} ended more than once: {story.outcomes} {story.finished}")
     completed = story.outcomes[:1] == ["completed"]
-    missing = len(story.sent) - story.received if completed else story.skipped
+    received = story.received.total()
+    missing = len(story.sent) - received if completed else story.skipped.total()
     if missing > story.yielded:
         verdict.lost += missing - story.yielded
-        verdict.tell(f"{cid}: {story.received} of {len(story.sent)} payloads came, {missing} are missing, {story.yielded} yielded")
+        verdict.tell(f"{cid}: {received} of {len(story.sent)} payloads came, {missing} are missing, {story.yielded} yielded")
     if story.outcomes and not completed and not story.stopped and not story.killed:
         verdict.cut_without_reason += 1
         verdict.tell(f"{cid} ended as {story.outcomes[0]}, though nobody stopped it and its device lived")

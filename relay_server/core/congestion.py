@@ -15,7 +15,7 @@ Rules
 - If the relay itself is late, a slow pong is not attributed to the link.
 - A pong is quick if it was queued for less than half of `LONG_US`, otherwise slow. The link is narrow after `NARROW_AFTER` slow ones
   in a row, each of which confirmed media, but less than `NARROW_BYTES_PER_S` since the pong before. A single one may be a short
-  interruption: pongs that it delayed arrive together, so only the first counts, and a ping that follows at once tells that it is over.
+  interruption: pongs that it delayed arrive together, so only the first counts.
 - The link is no longer narrow after `WIDE_AFTER` quick pongs that carried more, or confirmed everything sent.
 - A device that answers no ping for a long time is not reading, whatever else it sends: its stream must be ended.
 """
@@ -133,8 +133,7 @@ class CongestionWindow:
         most = max(min(MAX_JOINED_BYTES, self.window // MESSAGES_IN_WINDOW), self.window // MESSAGES_IN_WIDE_WINDOW)
         self._full_at = self._came + self.window
         self.room = most if self._sent < self._full_at else 0
-        asked_at = self._asked[-1].sent_bytes if self._asked else self._came
-        self._ping_at = self._sent if self._slow_ones and not self._asked else asked_at + self.window // 2
+        self._ping_at = (self._asked[-1].sent_bytes if self._asked else self._came) + self.window // 2
 
     def _widen(self, queued_us: int) -> None:
         if queued_us < QUICK_US:

@@ -118,6 +118,7 @@ async def test_nothing_is_lost_while_a_cluster_breaks(tmp_path: Path) -> None:
         seed=1,
         relays=3,
         nats=2,
+        links=False,
         payloads=0,
         seconds=0.0,
         devices=4,

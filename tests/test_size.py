@@ -12,7 +12,7 @@ import pytest
 from tests.lab.data import PROJECT_ROOT
 
 PRODUCT, TOOLS = ("proto", "relay_server", "edge_client"), ("scripts", "tests/lab")
-BOUNDS = [(PRODUCT, 39_763), (TOOLS, 13_850)]
+BOUNDS = [(PRODUCT, 39_761), (TOOLS, 13_850)]
 """Current bounds: a change that needs more must change them here."""
 MAX_MODULE_LINES = 400
 NOT_CODE = frozenset(

@@ -11,9 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_DEFAULT_PRIORITY = 0
-"""The only one that these policies have."""
-
 
 @contextmanager
 def threads_without_preemption() -> Iterator[None]:
@@ -34,7 +31,7 @@ def _change(before: int, after: int) -> bool:
     try:
         if os.sched_getscheduler(0) != before:
             return False
-        os.sched_setscheduler(0, after, os.sched_param(_DEFAULT_PRIORITY))
+        os.sched_setscheduler(0, after, os.sched_param(0))  # the only priority of these policies
     except OSError:  # musl has no such call, and a sandbox may forbid it
         return False
     return True

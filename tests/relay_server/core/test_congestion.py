@@ -178,6 +178,19 @@ def test_one_interruption_is_not_a_narrow_link() -> None:
     assert flight.is_narrow
 
 
+def test_a_slow_answer_that_confirms_no_media_does_not_count() -> None:
+    """Heartbeats of a quiet stream, delayed by one interruption, say nothing about what the link can carry."""
+    flight = CongestionWindow()
+    flight.asked(1, 0)
+    flight.answered(1, 20 * MS)
+    flight.sent(1_000)
+    flight.asked(2, 100 * MS)
+    flight.asked(3, 600 * MS)
+    flight.answered(2, 1_200 * MS)
+    flight.answered(3, 1_230 * MS)
+    assert not flight.is_narrow
+
+
 @pytest.mark.parametrize(("offered_bytes_per_s", "found_s"), [(9_100, 4.0), (13_700, 2.0), (100_000, 1.5), (1e9, 1.5)])
 def test_a_narrow_link_is_found(offered_bytes_per_s: float, found_s: float) -> None:
     """Soon, the more the media exceeds what a link of 64 kbit/s carries."""
